@@ -99,6 +99,15 @@ def test_nothing_is_done_where_no_label_names_a_row(match: Match) -> None:
     assert label_match_of(match) is None
 
 
+def test_nothing_is_done_while_labels_wait_and_nothing_comes(match: Match) -> None:
+    """A replay clock waits for each job."""
+    match.predict(("pred_a", "F1"))
+    match.label(F1=1.0, F2=1.0)
+    for _ in range(6):
+        match.pass_time(10 * MINUTE_US)
+    assert len(match.results) == 1
+
+
 def label_match_of(match: Match) -> Any:
     return match.loop.service("loop.label_match", deployment="late")
 

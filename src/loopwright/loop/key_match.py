@@ -24,7 +24,7 @@ EVERY_US = 10 * MINUTE_US
 
 @verb("loop.start_label_match", changes=Deployment, internal=True, parts=SERVER_ALONE)
 def start_label_match(tx: Tx, *, deployment: str) -> Job | None:
-    """Start matching labels that name rows, and plan the next time; None where nothing came and none wait.
+    """Start matching labels that name rows, and plan the next time; None where nothing came.
 
     Predictions are put into the index though no label comes any more: what a cursor has not come to is not merged.
     """
@@ -32,8 +32,7 @@ def start_label_match(tx: Tx, *, deployment: str) -> Job | None:
     found = label_match(tx, deployment=deployment)
     if found is None or _is_under_way(tx, deployment):
         return None
-    has_work = found.labels.waiting or _has_new(tx, found.labels) or _has_new(tx, found.predictions)
-    return _start(tx, deployment) if has_work else None
+    return _start(tx, deployment) if _has_new(tx, found.labels) or _has_new(tx, found.predictions) else None
 
 
 def _start(tx: Tx, deployment: str) -> Job:

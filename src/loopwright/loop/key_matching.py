@@ -73,7 +73,7 @@ def match(context: JobContext, args: MatchLabels) -> dict[str, Any]:
         next_page(context, found.labels, MOST_LABELS),
         next_page(context, found.predictions, MOST_PREDICTIONS),
     )
-    read = _Read(_waiting(context, found), _labels(context, labelled), _predictions(context, logged))
+    read = _Read(_waiting(context, found, logged), _labels(context, labelled), _predictions(context, logged))
     writer = _Writer(context, args.deployment)
     met = [writer.add(each) for each in _matches(context, found, read)]
     waiting = _still_waiting(context, read, met)
@@ -95,10 +95,17 @@ def _cursor(cursor: StreamCursor, page: Page) -> StreamCursor:
     return StreamCursor(cursor.kind, cursor.stream, page.until, has_more=page.has_more)
 
 
-def _waiting(context: JobContext, found: KeyMatch) -> pl.DataFrame:
+def _waiting(context: JobContext, found: KeyMatch, page: Page) -> pl.DataFrame:
+    """Return the labels that still waited as the first of the new predictions was stored."""
     if not found.labels.waiting:
         return pl.DataFrame(schema=_WAITING)
-    return pl.read_parquet(context.blobs.path(found.labels.waiting))
+    rows = pl.read_parquet(context.blobs.path(found.labels.waiting))
+    return rows.filter(_waits_at(page.chunks[0].recorded_at)) if page.chunks else rows
+
+
+def _waits_at(at_us: int) -> pl.Expr:
+    kept_us = pl.when("is_met").then(MET_US).otherwise(UNSEALED_US)
+    return pl.col("came_at") + kept_us > at_us
 
 
 def _labels(context: JobContext, page: Page) -> pl.DataFrame:
@@ -182,8 +189,7 @@ def _still_waiting(context: JobContext, read: _Read, met: list[pl.DataFrame]) ->
     keys = pl.concat([*met, pl.DataFrame(schema=DIGEST)]).unique().with_columns(pl.lit(value=True).alias("found"))
     rows = rows.join(keys, on=list(DIGEST), how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("is_met") | pl.col("found").fill_null(value=False)).drop("found")
-    kept_us = pl.when("is_met").then(MET_US).otherwise(UNSEALED_US)
-    rows = rows.filter(pl.col("came_at") + kept_us > context.job.recorded_at)
+    rows = rows.filter(_waits_at(context.job.recorded_at))
     return rows.sort("came_at", maintain_order=True).tail(MOST_WAITING)
 
 
