@@ -328,3 +328,26 @@ def test_a_long_log_is_indexed_without_a_pause(match: Match, monkeypatch: pytest
     monkeypatch.setitem(JOBS, "loop.match_labels", match_slowly)
     match.pass_time(MINUTE_US)
     assert len(match.known) == 5
+
+
+def test_a_match_whose_worker_was_killed_behind_its_end_is_done_again(match: Match) -> None:
+    match.predict(("pred_a", "F1"), ("pred_b", "F2"))
+    match.label(F1=1.0)
+    match.loop.reactor.drain()
+    match.loop.pass_time(HOUR_US)
+    (job,) = match.loop("jobs.list", kind="loop.match_labels")
+    match.worker.run_job(job)
+    match.label(F2=0.0)
+    match.worker.run_all()
+    assert match.known == {"pred_a": 1.0, "pred_b": 0.0}
+
+
+def test_labels_of_many_matches_are_merged(match: Match) -> None:
+    for place in range(3):
+        match.predict((f"pred_{place}", f"F{place}"))
+        match.label(**{f"F{place}": 1.0})
+        match.pass_time()
+    match.pass_time(3 * DAY_US)
+    merge_chunks(match)
+    assert len(match.known) == 3
+    assert len(match.loop.service("chunks.find", kind="labels", stream="late")) == 1

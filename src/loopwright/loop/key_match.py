@@ -4,6 +4,10 @@ Whoever learns an outcome knows which row it is of, and seldom which prediction.
 by an index of the keys that came with its predictions; what comes of it is labels as if predictions had been named.
 """
 
+from itertools import count
+
+import msgspec
+
 from loopwright.kernel.clock import MINUTE_US
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.verbs import SERVER_ALONE, Count, query, verb
@@ -100,7 +104,7 @@ def finish_label_match(
             before and ended after it was looked: the next match, which starts now, reads them all.
         waiting: Parquet of labels whose predictions may still come.
         runs: Of the index from now on; those that are as they were among them.
-        matched: Chunks of labels of predictions.
+        matched: Chunks of labels of predictions, of one writer; they get its next numbers.
     """
     deployment = before.labels.stream
     if label_match(tx, deployment=deployment) != before:
@@ -116,11 +120,12 @@ def finish_label_match(
     tx.keep_blobs(*made, *([] if waiting is None else [waiting]))
     sql.save_key_runs(tx, deployment, runs)
     digest: MaybeDigest = "" if waiting is None else waiting.digest
-    has_more = labels.has_more or predictions.has_more
-    kept = StreamCursor(KEYED_LABELS.kind, deployment, labels.until, digest, has_more=has_more)
-    store_sql.save_cursor(tx, kept)
+    store_sql.save_cursor(tx, StreamCursor(KEYED_LABELS.kind, deployment, labels.until, digest))
     store_sql.save_cursor(tx, StreamCursor(PREDICTIONS.kind, deployment, predictions.until))
-    chunks.register(tx, chunks=matched)
-    if has_more:
+    # One writer for all matches, or what they write would never be merged.
+    seqs = count(store_sql.next_seq(tx.connection, tx.project, matched[0]) if matched else 0)
+    numbered = [msgspec.structs.replace(chunk, seq=seq) for chunk, seq in zip(matched, seqs, strict=False)]
+    chunks.register(tx, chunks=numbered)
+    if labels.has_more or predictions.has_more:
         _start(tx, deployment)
     return True

@@ -36,8 +36,8 @@ MOST_WAITING = 2_000_000
 """Labels that wait at once, of more the newest: somebody may tell the outcomes of all rows, few of them asked for."""
 MET_US = DAY_US
 """How long a label that found predictions waits for others."""
-WRITER = "matched by key "
-"""Begins the name of who writes chunks of labels that named rows; the job's id follows."""
+WRITER = "matched by key"
+"""Who writes chunks of labels that named rows."""
 _MOST_MS = 2**48 - 1
 """What the moment of a ULID can be, milliseconds."""
 _WAITING = pl.Schema(
@@ -166,9 +166,9 @@ class _Writer:
             return
         rows, self._pending = LABELS.typed(pl.concat(self._pending).sort("label_id")), []
         for part in rows.iter_slices(MOST_ROWS):
-            blob, writer = self._context.blobs.put(chunks.pack_rows(part)), WRITER + self._context.job.job_id
+            blob = self._context.blobs.put(chunks.pack_rows(part))
             seq, stream = len(self._chunks), self._deployment
-            told = chunks.describe_chunk(part, blob, kind=LABELS.kind, stream=stream, writer=writer, seq=seq)
+            told = chunks.describe_chunk(part, blob, kind=LABELS.kind, stream=stream, writer=WRITER, seq=seq)
             self._chunks.append(told)
 
 

@@ -55,6 +55,7 @@ from loopwright.store.sql.merges import (
     find_merged,
     merge_groups,
     next_merged_seq,
+    next_seq,
     remember_merged,
     sealed_segments,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "move_leases",
     "newest_events",
     "next_merged_seq",
+    "next_seq",
     "oldest_of_ids",
     "oldest_stored",
     "oldest_unsealed",

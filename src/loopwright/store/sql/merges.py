@@ -8,7 +8,7 @@ from loopwright.store.intervals import SPAN_CLASSES
 from loopwright.store.sql.chunks import EARLIEST, LATEST, read_chunk
 from loopwright.store.sql.rows import upsert
 from loopwright.store.tables import chunks, merged_chunks, stream_cursors
-from loopwright.store.types import Chunk, MergeGroup
+from loopwright.store.types import Chunk, MergeGroup, StoredChunk
 
 _is_unread = (
     select(stream_cursors.c.until)
@@ -113,6 +113,17 @@ def next_merged_seq(connection: Connection, project: str, writer: str) -> int:
     """Return a number of a merged chunk of a writer: below zero, for its own begin above."""
     statement = select(func.min(chunks.c.seq)).where(chunks.c.project_id == project, chunks.c.writer == writer)
     return min(int(connection.execute(statement).scalar() or 0), 0) - 1
+
+
+def next_seq(connection: Connection, project: str, told: StoredChunk) -> int:
+    """Return the next number of the writer of a chunk in its stream."""
+    numbers = [-1]
+    for table in (chunks, merged_chunks):
+        of = [table.c[name] == getattr(told, name) for name in ("writer", "kind", "stream")]
+        newest = select(func.max(table.c.seq)).where(table.c.project_id == project, *of)
+        found = connection.execute(newest).scalar()
+        numbers += [] if found is None else [int(found)]
+    return 1 + max(numbers)
 
 
 def remember_merged(connection: Connection, merged: Chunk, before: list[Chunk]) -> None:
