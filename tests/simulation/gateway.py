@@ -80,7 +80,7 @@ class GatewaySeat:
         _, _, project, kind, stream = request.path.split("/")
         rows, stamp = msgspec.json.decode(request.body)["rows"], Stamp.now(simulation.wall_us)
         if kind == "labels":
-            batch = read_labels(rows, stamp, is_replay=False, wanted=Labels("binary"))
+            _, batch = read_labels(rows, stamp, is_replay=False, wanted=Labels("binary"))
         else:
             batch = read_external(rows, stamp, is_replay=False)
         key = StreamKey(project, kind, stream)
