@@ -212,6 +212,12 @@ def test_a_label_may_name_its_row_as_predictions_do() -> None:
         (BINARY, [{"row_key": "a", "label": 1}, {"label": 1}], "labels[1].prediction_id", "row_key"),
         (KEYED, [{"row_key": "a", "label": 1}, {"prediction_id": "pred_1", "label": 1}], "labels[0].prediction_id", ""),
         (
+            Labels("binary", key=RowKey(["sensor", "event_at"], ["event_at"])),
+            [{"row_key": "a", "label": 1}, {"sensor": 1, "event_at": "2013-03-01T00:00:00Z", "label": 1}],
+            "labels[1].event_at",
+            "row_key",
+        ),
+        (
             Labels("binary", key=RowKey(["tax_id"], is_personal=True)),
             [{"tax_id": 7, "label": 1}],
             "labels[0].tax_id",

@@ -21,6 +21,8 @@ MOST_CELLS = 10_000_000
 """Most rows times features of one body; callers name the features of models served elsewhere."""
 MOST_LETTERS_OF_NAME = 500
 _LABELS, _KEYED_LABELS = Layout.of(LABELS), Layout.of(KEYED_LABELS)
+_OF_LABELS = {"label", "label_text", "event_at"}
+"""What fields of a label say, whatever the rows call so."""
 _ELSEWHERE = {"release": 0, "variant": "external", "model_version": 0, "is_shadow": False}
 Kind = Literal["text", "number", "boolean"]
 
@@ -173,6 +175,14 @@ def _row_keys(rows: Sequence[Row], key: RowKey) -> list[Any]:
     for index, row in enumerate(rows):
         for name in (*key.names, "row_key"):
             read_key(row.get(name), f"labels[{index}].{name}")
+    field = next((name for name in key.names if name in _OF_LABELS), None)
+    for index, row in enumerate(rows if field else ()):
+        if all(name in row for name in key.names):
+            raise InvalidInput(
+                f"{field} is a field of labels and of the key of their rows",
+                field=f"labels[{index}].{field}",
+                rule="row_key, as the log has it, in place of the fields of the key",
+            )
     keys = RowKeys(key).read(rows)
     if not all(keys):
         raise InvalidInput(
