@@ -22,8 +22,8 @@ from loopwright.features import (
     LabelSpec,
     bind_views,
 )
+from loopwright.features.meanings import plan_columns
 from loopwright.features.online import OnlineStore, open_online_store
-from loopwright.features.plans import plan_columns
 from loopwright.kernel.clock import HOUR_US
 
 ENTITIES = {"carrier": 16, "origin": 3, "dest": 105, "tailnum": 4000}

@@ -13,7 +13,7 @@ from frame import Bench, timed
 from loopwright.data import KnownAt
 from loopwright.features import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec, FeaturePlan, LabelSpec
 from loopwright.features.join import build_training_set
-from loopwright.features.plans import plan_columns
+from loopwright.features.meanings import plan_columns
 from loopwright.features.requests import request_runner
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.code import CodeRef

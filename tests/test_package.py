@@ -79,3 +79,38 @@ def test_what_idles_holds_no_library_that_computes(code: str) -> None:
 def test_what_idles_brings_no_library_that_it_may_never_need(process: str) -> None:
     """A driver of the database that it does not talk to; a client with colours, for a web hook."""
     assert not strangers(modules_loaded_by(f"import loopwright.{process}.process")) & {"psycopg", "httpx", "rich"}
+
+
+def test_a_project_file_is_read_without_a_database_a_frame_or_a_wire() -> None:
+    """Every child that runs what it declares reads it anew."""
+    modules = modules_loaded_by("import loopwright as lw; lw.Project")
+    assert not strangers(modules) & {"sqlalchemy", "polars", "numpy", "urllib3", "pathspec"}
+
+
+@pytest.mark.parametrize("child", ["pipelines.executors.child_main", "gateway.children.nursery_main"])
+def test_a_child_that_runs_user_code_starts_without_a_database(child: str) -> None:
+    assert not strangers(modules_loaded_by(f"import loopwright.{child}")) & {"sqlalchemy", "polars", "urllib3"}
+
+
+DECLARED = """
+import importlib, pkgutil
+import loopwright, loopwright.rooms
+loopwright.rooms.import_rooms("tables", "jobs")
+from loopwright.governance import books
+from loopwright.kernel import events, verbs
+from loopwright.loop.engine import reactor
+from loopwright.store import timers, work
+known = [*(verbs.VERBS, events.EVENT_TYPES, work.KINDS, work.JOBS, timers.PLANNERS, books.LEDGERS, books._UNMAKING)]
+known += [reactor.RULES, reactor.CONDITIONS]
+before = [set(registry) for registry in known]
+for module in pkgutil.walk_packages(loopwright.__path__, "loopwright."):
+    if not module.name.endswith("__main__") and ".migrations" not in module.name:
+        importlib.import_module(module.name)
+print(*(f"{name}" for registry, names in zip(known, before) for name in set(registry) - names))
+"""
+
+
+def test_the_rooms_name_every_module_that_declares_something() -> None:
+    """A verb in a module that nobody names in ``rooms.py`` would be known or not by who imported what before."""
+    answer = subprocess.run([sys.executable, "-c", DECLARED], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""

@@ -53,17 +53,7 @@ if TYPE_CHECKING:
     from loopwright.kernel.errors import LoopwrightError
     from loopwright.registry import ConstantModel
 
-
-_BY_CLIENTS = tuple(sorted({*__all__} - {"ConstantModel", "LoopwrightError", "TrainingSet", "__version__"}))
-__getattr__ = later(
-    __name__,
-    {
-        "client": _BY_CLIENTS,
-        "features": ("TrainingSet",),
-        "kernel.errors": ("LoopwrightError",),
-        "registry": ("ConstantModel",),
-    },
-)
+__getattr__ = later(__name__)
 
 
 def __dir__() -> list[str]:

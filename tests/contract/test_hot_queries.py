@@ -64,7 +64,7 @@ ASKED: dict[str, Ask] = {
     "chunks that end with some ids": lambda tx: sql.chunks_ending(
         tx.connection, "flights", "predictions", "late", ids=(ID, ID), after="", limit=10
     ),
-    "live gateways": lambda tx: serving.gateways(tx),
+    "live gateways": lambda tx: serving.list_gateways(tx),
     "have gateways caught up": lambda tx: serving.is_acknowledged(tx),
     "releases of a deployment": lambda tx: serving.list_releases(tx, deployment="late", limit=10),
     "newest executions": lambda tx: pipelines.list_executions(tx, limit=10),
@@ -72,7 +72,7 @@ ASKED: dict[str, Ask] = {
     "newest live executions": lambda tx: pipelines.list_executions(tx, states=LIVE, limit=10),
     "newest fills": lambda tx: features.materializations(tx, limit=10),
     "since when nobody seals": sql.oldest_unsealed,
-    "newest windows": lambda tx: monitoring.windows(tx, deployment="late", limit=10),
+    "newest windows": lambda tx: monitoring.list_windows(tx, deployment="late", limit=10),
 }
 SORTED = {"events of a thing", "chunks to be merged"}
 """What is sorted on purpose: the events under one ref, and the chunks of an hour, which lie side by side."""

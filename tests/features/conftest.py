@@ -20,7 +20,7 @@ from loopwright.features import (
     RequestSpec,
     ServiceSpec,
 )
-from loopwright.features.plans import plan_columns
+from loopwright.features.meanings import plan_columns
 from loopwright.features.requests import RunRequest, request_runner
 from loopwright.governance import Dispatcher
 from loopwright.kernel.clock import HOUR_US, Clock

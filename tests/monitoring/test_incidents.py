@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
-from loopwright.monitoring import acknowledge, assign, get_incident, incidents, list_alerts, raise_alert, resolve
+from loopwright.monitoring import acknowledge, assign, get_incident, list_alerts, list_incidents, raise_alert, resolve
 from loopwright.monitoring.types import Alert
 from loopwright.store.tx import Tx
 from tests.store.interleaving import interruptions
@@ -37,7 +37,7 @@ def test_alerts_of_one_subject_and_kind_gather(tx: Tx) -> None:
 
 def test_the_same_key_is_once(tx: Tx) -> None:
     assert fire(tx, key="late/0/drift") == fire(tx, key="late/0/drift")
-    assert incidents(tx)[0].alerts == 1
+    assert list_incidents(tx)[0].alerts == 1
 
 
 def test_two_alerts_at_once_open_one_incident(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
@@ -131,10 +131,10 @@ def test_an_end_needs_a_reason_and_an_incident(tx: Tx) -> None:
 def test_incidents_are_found_by_what_they_are(tx: Tx) -> None:
     fire(tx, 1)
     fire(tx, 5, kind="missing", needs_person=True)
-    assert [one.kind for one in incidents(tx, needs_person=True)] == ["missing"]
-    assert [one.kind for one in incidents(tx, start_at=0, end_at=2 * DAY)] == ["drift"]
-    assert [one.kind for one in incidents(tx, states=["open"], subject=SUBJECT)] == ["missing", "drift"]
-    assert incidents(tx, states=["resolved"]) == []
+    assert [one.kind for one in list_incidents(tx, needs_person=True)] == ["missing"]
+    assert [one.kind for one in list_incidents(tx, start_at=0, end_at=2 * DAY)] == ["drift"]
+    assert [one.kind for one in list_incidents(tx, states=["open"], subject=SUBJECT)] == ["missing", "drift"]
+    assert list_incidents(tx, states=["resolved"]) == []
 
 
 def test_every_change_is_an_event(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:

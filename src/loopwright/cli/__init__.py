@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     from loopwright.cli.project import follow_execution, load_project
     from loopwright.cli.show import Progress
 
-__getattr__ = later(
-    __name__,
-    {
-        "closing": ("print_table",),
-        "examples": ("example_folder",),
-        "explaining": ("print_provenance",),
-        "project": ("follow_execution", "load_project"),
-        "show": ("Progress",),
-    },
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "Progress",

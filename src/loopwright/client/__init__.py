@@ -29,37 +29,11 @@ if TYPE_CHECKING:
     from loopwright.client.frames import read_table, to_parquet
     from loopwright.client.project import Project, Retrain
     from loopwright.client.remote import Remote, RemoteDeployment, connect
+    from loopwright.client.specs import build_spec
     from loopwright.client.tokens import find_token, keep_token
     from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 
-__getattr__ = later(
-    __name__,
-    {
-        "applying": ("Applied", "apply_project"),
-        "caller": ("HttpCaller",),
-        "declarations": (
-            "Approve",
-            "Canary",
-            "Monitor",
-            "Shadow",
-            "after",
-            "agg",
-            "check",
-            "gate",
-            "model",
-            "source",
-            "when",
-        ),
-        "external": ("External",),
-        "finding": ("calling", "check_addressee", "find_caller"),
-        "frames": ("read_table", "to_parquet"),
-        "project": ("Project", "Retrain"),
-        "datasets": ("RemoteDataset",),
-        "remote": ("Remote", "RemoteDeployment", "connect"),
-        "tokens": ("find_token", "keep_token"),
-        "waiting": ("RemoteBacktest", "RemoteExecution", "RemoteJob"),
-    },
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "Applied",
@@ -80,6 +54,7 @@ __all__ = [
     "after",
     "agg",
     "apply_project",
+    "build_spec",
     "calling",
     "check",
     "check_addressee",

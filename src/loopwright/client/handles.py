@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.datasets import Moment, RemoteDataset
-from loopwright.client.frames import Table
-from loopwright.client.remote import Remote, RemoteDeployment, connect
-from loopwright.client.waiting import RemoteJob
+from loopwright import client
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec
 from loopwright.loop import CommandSpec, RetrainSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec
 from loopwright.serving import DeploymentSpec
-from loopwright.wire.endpoints import LookedUp
-from loopwright.wire.rows import Rows
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from loopwright.client.datasets import Moment, RemoteDataset
+    from loopwright.client.frames import Table
     from loopwright.client.project import Project
+    from loopwright.client.remote import Remote, RemoteDeployment
+    from loopwright.client.waiting import RemoteJob
+    from loopwright.wire.endpoints import LookedUp
+    from loopwright.wire.rows import Rows
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -43,21 +44,21 @@ class Dataset:
         return Column(self.spec.name, column)
 
     @property
-    def remote(self) -> RemoteDataset:
+    def remote(self) -> "RemoteDataset":
         """The dataset on the running server."""
-        return connect(project=self._project.name).dataset(self.spec.name)
+        return client.connect(project=self._project.name).dataset(self.spec.name)
 
-    def append(self, rows: Table, *, reason: str = "") -> RemoteJob:
+    def append(self, rows: "Table", *, reason: str = "") -> "RemoteJob":
         """Upload rows as a new version; returns the job, which can be waited for."""
         return self.remote.append(rows, reason=reason)
 
-    def upsert(self, rows: Table, *, known_at: str | None = None, reason: str = "") -> RemoteJob:
+    def upsert(self, rows: "Table", *, known_at: str | None = None, reason: str = "") -> "RemoteJob":
         """Put rows in the place of those of the same key, and add those of new keys."""
         return self.remote.upsert(rows, known_at=known_at, reason=reason)
 
     def complete(
-        self, rows: Table, *, known_at: str | None = None, corrects: bool = False, reason: str = ""
-    ) -> RemoteJob:
+        self, rows: "Table", *, known_at: str | None = None, corrects: bool = False, reason: str = ""
+    ) -> "RemoteJob":
         """Fill in columns of rows that are there."""
         return self.remote.complete(rows, known_at=known_at, corrects=corrects, reason=reason)
 
@@ -66,12 +67,12 @@ class Dataset:
         *,
         version: int | None = None,
         columns: Sequence[str] | None = None,
-        as_known_at: Moment | None = None,
+        as_known_at: "Moment | None" = None,
     ) -> "pl.DataFrame":
         """Return the rows of a version, the newest if none is named."""
         return self.remote.read(version=version, columns=columns, as_known_at=as_known_at)
 
-    def push(self, rows: Rows) -> int:
+    def push(self, rows: "Rows") -> int:
         """Send rows as they become known."""
         return self.remote.push(rows)
 
@@ -170,26 +171,26 @@ class Deployment:
         self._project = project
 
     @property
-    def remote(self) -> RemoteDeployment:
+    def remote(self) -> "RemoteDeployment":
         """The endpoint on the running gateway."""
         return self._connection.deployment(self.spec.name)
 
     @property
-    def _connection(self) -> Remote:
-        return connect(project=self._project.name)
+    def _connection(self) -> "Remote":
+        return client.connect(project=self._project.name)
 
-    def predict(self, rows: Rows) -> list[dict[str, Any]]:
+    def predict(self, rows: "Rows") -> list[dict[str, Any]]:
         """Return one answer a row."""
         return self.remote.predict(rows)
 
-    def features(self, rows: Rows, *, at: Moment | None = None) -> list[LookedUp]:
+    def features(self, rows: "Rows", *, at: "Moment | None" = None) -> "list[LookedUp]":
         """Return what predictions for these rows would be given, with ages and reasons; nothing is logged."""
         return self.remote.features(rows, at=at)
 
-    def log(self, rows: Rows) -> int:
+    def log(self, rows: "Rows") -> int:
         """Send predictions that were made elsewhere."""
         return self.remote.log(rows)
 
-    def label(self, rows: Rows) -> int:
+    def label(self, rows: "Rows") -> int:
         """Send observed outcomes."""
         return self.remote.label(rows)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from loopwright.client.handles import Command
-from loopwright.features import ColumnViewSpec, ServiceSpec, plans
+from loopwright.features import ColumnViewSpec, ServiceSpec, view_names
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import ProjectSpec
 from loopwright.monitoring import MonitorSpec
@@ -38,7 +38,7 @@ def _of_service(made: ProjectSpec, service: ServiceSpec, personal: dict[str, set
     views = [view for view in made.views if view.name in service.views]
     requests = [request for request in made.requests if request.name in service.requests]
     found = set(personal.get(service.label.dataset, ()))
-    for view, names in zip(views, plans.view_names(requests, views), strict=True):
+    for view, names in zip(views, view_names(requests, views), strict=True):
         hidden = personal.get(view.dataset, set())
         found |= hidden
         if isinstance(view, ColumnViewSpec):

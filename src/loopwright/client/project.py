@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from loopwright.client.applying import Applied, apply_project
+from loopwright import client
+from loopwright.client.drafts import Draft
 from loopwright.client.handles import Column, Command, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
-from loopwright.client.specs import Draft
 from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import RIPE_SHARES, Aggregate, AggregateViewSpec, ColumnViewSpec
 from loopwright.kernel.clock import parse_duration, parse_moment
@@ -19,7 +19,7 @@ from loopwright.loop import CommandSpec, ModelOutput, ProjectSpec, RetrainSpec, 
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
-from loopwright.store.retention import check_declared, read_keep
+from loopwright.store.keeping import check_declared, read_keep
 from loopwright.store.types import Retention
 
 _OWN = Path(__file__).resolve().parents[1]
@@ -318,9 +318,9 @@ class Project:
         )
         return self._declare("deployment", name, Deployment(self, spec, monitor, None))
 
-    def apply(self, *, confirm: "Callable[[Any], bool] | None" = None) -> Applied:
+    def apply(self, *, confirm: "Callable[[Any], bool] | None" = None) -> "client.Applied":
         """Show the server what is declared, and make it so; ``confirm`` sees the plan and may refuse it."""
-        return apply_project(self, confirm)
+        return client.apply_project(self, confirm)
 
     def _declare(self, kind: str, name: str, made: D) -> D:
         self.draft.keep(kind, name, made)

@@ -6,76 +6,69 @@ What computes (the modules ``columns``, ``jobs``, ``requests``, ``skew``, and th
 
 from typing import TYPE_CHECKING
 
-from loopwright.features import materialize, online, plans, training_sets, views
-from loopwright.features.events import (
-    Materialized,
-    MaterializeStarted,
-    PlanFrozen,
-    RequestDeclared,
-    ServiceDeclared,
-    TrainingSetRecorded,
-    ViewDeclared,
-)
-from loopwright.features.materialize import (
-    declared_views,
-    filled_since,
-    finish_materialize,
-    forget_fills,
-    materializations,
-    start_materialize,
-)
-from loopwright.features.plans import bind_views, freeze_plan, plan, plan_columns, plan_inputs, view_key
-from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
-from loopwright.features.types import (
-    MISSING,
-    RIPE_SHARES,
-    Aggregate,
-    AggregateViewSpec,
-    BoundView,
-    ColumnViewSpec,
-    DatasetPushSpec,
-    Definition,
-    FeaturePlan,
-    LabelLag,
-    LabelSpec,
-    Materialization,
-    MaterializeRequest,
-    RequestSpec,
-    ServiceSpec,
-    TrainingSetSpec,
-    TrainingSetVersion,
-    ViewSpec,
-)
-from loopwright.features.views import declare_request, declare_service, declare_view, get, list_definitions
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.features import columns, jobs, requests, skew
+    from loopwright.features import columns, jobs, materialize, online, plans, requests, skew, training_sets, views
     from loopwright.features.columns import dtype_of, is_other_kind, typed_frame
+    from loopwright.features.events import (
+        Materialized,
+        MaterializeStarted,
+        PlanFrozen,
+        RequestDeclared,
+        ServiceDeclared,
+        TrainingSetRecorded,
+        ViewDeclared,
+    )
     from loopwright.features.freezing import cut_training_set, freeze_training_set
     from loopwright.features.join import build_training_set
+    from loopwright.features.materialize import (
+        declared_views,
+        filled_since,
+        finish_materialize,
+        forget_fills,
+        materializations,
+        start_materialize,
+    )
+    from loopwright.features.meanings import (
+        bind_views,
+        plan_columns,
+        plan_inputs,
+        used_columns,
+        view_key,
+        view_names,
+    )
+    from loopwright.features.plans import freeze_plan, plan
     from loopwright.features.pushed import as_sent
     from loopwright.features.requests import RunRequest, request_runner
     from loopwright.features.served import serve_features
     from loopwright.features.skew import SkewReport, compare_served
     from loopwright.features.skew_causes import tell_skew
     from loopwright.features.training_rows import TrainingSet
+    from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
+    from loopwright.features.types import (
+        MISSING,
+        RIPE_SHARES,
+        Aggregate,
+        AggregateViewSpec,
+        BoundView,
+        ColumnViewSpec,
+        DatasetPushSpec,
+        Definition,
+        FeaturePlan,
+        LabelLag,
+        LabelSpec,
+        Materialization,
+        MaterializeRequest,
+        RequestSpec,
+        ServiceSpec,
+        TrainingSetSpec,
+        TrainingSetVersion,
+        ViewSpec,
+    )
+    from loopwright.features.views import declare_request, declare_service, declare_view, get, list_definitions
 
-__getattr__ = later(
-    __name__,
-    {
-        "columns": ("dtype_of", "is_other_kind", "typed_frame"),
-        "freezing": ("cut_training_set", "freeze_training_set"),
-        "join": ("build_training_set",),
-        "requests": ("RunRequest", "request_runner"),
-        "pushed": ("as_sent",),
-        "served": ("serve_features",),
-        "skew": ("SkewReport", "compare_served"),
-        "skew_causes": ("tell_skew",),
-        "training_rows": ("TrainingSet",),
-    },
-    ("columns", "jobs", "requests", "skew"),
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "MISSING",
@@ -145,6 +138,8 @@ __all__ = [
     "training_set",
     "training_sets",
     "typed_frame",
+    "used_columns",
     "view_key",
+    "view_names",
     "views",
 ]

@@ -13,8 +13,8 @@ from loopwright.data import DatasetVersion, Fragment, read, reading
 from loopwright.features import materialize as fills
 from loopwright.features import pushed
 from loopwright.features.columns import MOMENT
+from loopwright.features.meanings import used_columns
 from loopwright.features.online import SLACK_US, OnlineStore, OnlineStores
-from loopwright.features.plans import used_columns
 from loopwright.features.rows import DatasetRows
 from loopwright.features.types import (
     AggregateViewSpec,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loopwright.data import known, layers, row_keys
 from loopwright.features.aggregates import finish, sum_windows
 from loopwright.features.columns import MOMENT, as_feature, entities, moments
-from loopwright.features.plans import is_own, plan_inputs, used_columns, view_names, window_name
+from loopwright.features.meanings import is_own, plan_inputs, used_columns, view_names, window_name
 from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Owned, latest_known
 from loopwright.features.requests import RunRequest, request_features
 from loopwright.features.rows import CandidateRows, DatasetRows, aggregate_rows, candidate_rows, identities

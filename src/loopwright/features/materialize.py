@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from loopwright import data
 from loopwright.features import sql
 from loopwright.features.events import Materialized, MaterializeStarted
-from loopwright.features.plans import bind_views, push_spec, view_key, view_names
+from loopwright.features.meanings import bind_views, view_key, view_names
 from loopwright.features.plans import plan as find_plan
+from loopwright.features.plans import push_spec
 from loopwright.features.types import BoundView, Materialization, MaterializeRequest
 from loopwright.features.views import find_view
 from loopwright.kernel.digests import Digest

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from loopwright.data import fingerprints, known, layers, row_keys
 from loopwright.features.aggregates import Partials, superseded_at, to_fixed
 from loopwright.features.columns import as_feature, entities, is_present, moments
-from loopwright.features.plans import used_columns
+from loopwright.features.meanings import used_columns
 from loopwright.features.pointintime import NEVER, NO_ROW, Ints
 from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec
 from loopwright.features.views import check_columns

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from loopwright.features.columns import entities
+from loopwright.features.meanings import plan_inputs
 from loopwright.features.online.base import Lookup, OnlineStore
-from loopwright.features.plans import plan_inputs
 from loopwright.features.pointintime import FOUND, NEVER, Ints
 from loopwright.features.requests import RunRequest, request_features
 from loopwright.features.rows import identities

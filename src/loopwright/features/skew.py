@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loopwright.data import KnownAt, layers, row_keys
 from loopwright.features.columns import moments
 from loopwright.features.join import compute_features
-from loopwright.features.plans import plan_inputs
+from loopwright.features.meanings import plan_inputs
 from loopwright.features.requests import RunRequest
 from loopwright.features.skew_causes import FeatureSkew, explain, spread
 from loopwright.features.types import DatasetPushSpec, FeaturePlan

@@ -6,6 +6,7 @@ from typing import Any
 from loopwright import data
 from loopwright.features import sql
 from loopwright.features.events import RequestDeclared, ServiceDeclared, ViewDeclared
+from loopwright.features.meanings import meaning_of
 from loopwright.features.types import (
     AggregateViewSpec,
     ColumnViewSpec,
@@ -136,14 +137,6 @@ def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field
         if column not in names:
             hint = suggest(column, names)
             raise InvalidInput(f"{place} has no column {column}", field=field, value=column, next_step=hint)
-
-
-def meaning_of(document: Any) -> Any:
-    """Return a document without the names of its code blobs: an edit elsewhere does not change a function."""
-    if isinstance(document, dict):
-        is_code = "function_digest" in document
-        return {name: meaning_of(value) for name, value in document.items() if not (is_code and name == "digest")}
-    return [meaning_of(item) for item in document] if isinstance(document, list) else document
 
 
 def _declare(tx: Tx, kind: Kind, spec: ViewSpec | RequestSpec | ServiceSpec) -> tuple[Definition, str | None]:

@@ -11,6 +11,6 @@ if TYPE_CHECKING:
     from loopwright.gateway.log.salvage import Salvaged, salvage_spools
     from loopwright.gateway.process import main, run
 
-__getattr__ = later(__name__, {"process": ("main", "run"), "log.salvage": ("Salvaged", "salvage_spools")})
+__getattr__ = later(__name__)
 
 __all__ = ["Salvaged", "main", "run", "salvage_spools"]

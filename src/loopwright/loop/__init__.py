@@ -6,79 +6,77 @@ What plays and measures a stretch of history loads Polars, so it is imported onl
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.loop import (
-    apply,
-    attention,
-    audits,
-    exports,
-    fills,
-    ledgers,
-    looking_up,
-    previewing,
-    reactions,
-    status,
-    suggesting,
-    verifying,
-    why,
-)
-from loopwright.loop.attention import Attention, find_needs
-from loopwright.loop.backtest import backtests
-from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
-from loopwright.loop.backtest.scratch import is_scratch
-from loopwright.loop.engine.clock_advance import Advanced, advance
-from loopwright.loop.engine.operations import OperationContext
-from loopwright.loop.engine.reactor import Reactor
-from loopwright.loop.engine.timers import fire_due
-from loopwright.loop.events import (
-    BacktestBegun,
-    BacktestFinished,
-    BacktestStarted,
-    Deleted,
-    EvaluationStarted,
-    ExportStarted,
-    GarbageFreed,
-    OnlineTidied,
-    ProjectApplied,
-    ReactionFailed,
-    Restored,
-    RetrainChanged,
-    RetrainStarted,
-    SkewAudited,
-    TimerFailed,
-    Trained,
-)
-from loopwright.loop.housekeeping import answers, deletion, ending, garbage, retention, tidying
-from loopwright.loop.needs import Need, NeedKind
-from loopwright.loop.promote import deploy, rollback
-from loopwright.loop.retrain import list_retrains, start_retrain
-from loopwright.loop.training import commands, evaluations
-from loopwright.loop.training.commands import CommandSpec, ModelOutput
-from loopwright.loop.types import (
-    Backtest,
-    Belongings,
-    ClosingTable,
-    DeletionPlan,
-    Hold,
-    Plan,
-    PlannedChange,
-    ProjectSpec,
-    Provenance,
-    ProvenanceNode,
-    Replayed,
-    RetrainRecord,
-    RetrainSpec,
-    Scope,
-    TrainSpec,
-    When,
-)
 
 if TYPE_CHECKING:
+    from loopwright.loop import (
+        apply,
+        attention,
+        audits,
+        exports,
+        fills,
+        ledgers,
+        looking_up,
+        previewing,
+        reactions,
+        status,
+        suggesting,
+        verifying,
+        why,
+    )
+    from loopwright.loop.attention import Attention, find_needs
+    from loopwright.loop.backtest import backtests
+    from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
     from loopwright.loop.backtest.closing import SERVED, with_series
     from loopwright.loop.backtest.driver import Replay, Requests, Stream
+    from loopwright.loop.backtest.scratch import is_scratch
+    from loopwright.loop.engine.clock_advance import Advanced, advance
+    from loopwright.loop.engine.operations import OperationContext
+    from loopwright.loop.engine.reactor import Reactor
+    from loopwright.loop.engine.timers import fire_due
+    from loopwright.loop.events import (
+        BacktestBegun,
+        BacktestFinished,
+        BacktestStarted,
+        Deleted,
+        EvaluationStarted,
+        ExportStarted,
+        GarbageFreed,
+        OnlineTidied,
+        ProjectApplied,
+        ReactionFailed,
+        Restored,
+        RetrainChanged,
+        RetrainStarted,
+        SkewAudited,
+        TimerFailed,
+        Trained,
+    )
+    from loopwright.loop.housekeeping import answers, deletion, ending, garbage, retention, tidying
+    from loopwright.loop.needs import Need, NeedKind
+    from loopwright.loop.promote import deploy, rollback
+    from loopwright.loop.retrain import list_retrains, start_retrain
+    from loopwright.loop.training import commands, evaluations
+    from loopwright.loop.training.commands import CommandSpec, ModelOutput
+    from loopwright.loop.types import (
+        Backtest,
+        Belongings,
+        ClosingTable,
+        DeletionPlan,
+        Hold,
+        Plan,
+        PlannedChange,
+        ProjectSpec,
+        Provenance,
+        ProvenanceNode,
+        Replayed,
+        RetrainRecord,
+        RetrainSpec,
+        Scope,
+        TrainSpec,
+        When,
+    )
 
-__getattr__ = later(
-    __name__, {"backtest.closing": ("SERVED", "with_series"), "backtest.driver": ("Replay", "Requests", "Stream")}
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "SERVED",

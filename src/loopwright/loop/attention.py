@@ -67,7 +67,7 @@ def attention(tx: Tx, *, limit: Count = 100) -> Attention:
 
 def find_needs(tx: Tx) -> list[Need]:
     """Return everything that needs a person, in the order of ``attention``."""
-    leases = serving.gateways(tx)
+    leases = serving.list_gateways(tx)
     found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases)]
     found += platform_needs(tx)
     return sorted(found, key=_urgency)

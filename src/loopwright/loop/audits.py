@@ -92,7 +92,7 @@ def _is_overdue(tx: Tx, deployment: str) -> bool:
         audit_us = monitoring.get(tx, deployment=deployment).spec.audit_us
     except NotFound:
         return False
-    newest = monitoring.windows(tx, deployment=deployment, limit=1) if audit_us else []
+    newest = monitoring.list_windows(tx, deployment=deployment, limit=1) if audit_us else []
     for window in newest:
         due_at = window.end_at // audit_us * audit_us
         last, before = _due_job(tx, deployment, due_at), _due_job(tx, deployment, due_at - audit_us)
@@ -119,7 +119,7 @@ def finish_skew_audit(tx: Tx, *, deployment: str, start_at: int, until: int, fou
             key=f"{deployment}/{until}/{KIND}",
         )
         return
-    for incident in monitoring.incidents(tx, subject=subject) if facts.rows else []:
+    for incident in monitoring.list_incidents(tx, subject=subject) if facts.rows else []:
         if incident.kind == KIND and incident.state != "resolved":
             reason = f"{facts.rows} rows served since are what the datasets say"
             monitoring.resolve(tx, incident_id=incident.incident_id, reason=reason, at=until)

@@ -37,7 +37,7 @@ def look_up(
     document = {"rows": rows} if at is None else {"rows": rows, "at": at}
     line, key = ServiceLine(), worker_token(context.service_token)
     try:
-        for gateway in context.dispatcher.read(context.project, SERVICE_ACTOR, serving.gateways):
+        for gateway in context.dispatcher.read(context.project, SERVICE_ACTOR, serving.list_gateways):
             found = _ask(line, key, gateway.address, context.project, deployment, document)
             if found is not None:
                 return found

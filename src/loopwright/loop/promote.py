@@ -45,7 +45,7 @@ def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
     retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves", version=version)
     subject = tx.ref("deployment", deployment)
     # Newer rows mend drift and decay; missing values, errors and latency have other causes and stay open.
-    for incident in monitoring.incidents(tx, subject=subject):
+    for incident in monitoring.list_incidents(tx, subject=subject):
         if incident.state != "resolved" and incident.kind in ("drift", "decay"):
             monitoring.resolve(
                 tx, incident_id=incident.incident_id, reason=f"version {version} was trained on newer rows and serves"

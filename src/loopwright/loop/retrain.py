@@ -188,13 +188,13 @@ def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
 
 def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
     """Look whether monitoring found the newest window to drift in as many features as the trigger asks for."""
-    finding = _finding(tx, "drift", champion, monitoring.windows(tx, deployment=deployment, limit=1))
+    finding = _finding(tx, "drift", champion, monitoring.list_windows(tx, deployment=deployment, limit=1))
     return finding.message if finding is not None and len(finding.facts["features"]) >= int(args["features"]) else ""
 
 
 def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
     """Look whether monitoring found decay at the end of the newest settled window, by this trigger's own limits."""
-    settled = monitoring.windows(tx, deployment=deployment, state="settled", limit=1)
+    settled = monitoring.list_windows(tx, deployment=deployment, state="settled", limit=1)
     finding = _finding(tx, "decay", champion, settled)
     return "" if finding is None else finding.message
 

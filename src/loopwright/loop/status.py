@@ -92,7 +92,7 @@ def _progress(tx: Tx, rollout: serving.Rollout) -> str:
 
 def _refused(tx: Tx, model: str) -> str:
     """Return which version the gates refused, and why, if that was the last one they judged."""
-    for version in registry.versions(tx, model=model, limit=_MOST_UNJUDGED):
+    for version in registry.list_versions(tx, model=model, limit=_MOST_UNJUDGED):
         if version.refit_of is not None:
             return ""
         for report in registry.gate_reports(tx, model=model, version=version.version, limit=1):

@@ -6,85 +6,82 @@ What computes (the modules ``performance`` and ``reference``) loads Polars, so i
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.monitoring import channels, drift, ledgers
-from loopwright.monitoring.events import (
-    AlertFired,
-    IncidentAcknowledged,
-    IncidentAssigned,
-    IncidentOpened,
-    IncidentReopened,
-    IncidentResolved,
-    MonitorDeclared,
-    RangeStarted,
-    ReferenceSet,
-    ReferenceStarted,
-    WindowClosed,
-    WindowRestated,
-    WindowSettled,
-    WindowsOpened,
-    WindowStarted,
-)
-from loopwright.monitoring.incidents import (
-    acknowledge,
-    assign,
-    get_incident,
-    incidents,
-    list_alerts,
-    live_incidents,
-    raise_alert,
-    resolve,
-    waiting_incidents,
-)
-from loopwright.monitoring.monitors import (
-    check_spec,
-    declare,
-    find_loosening,
-    open_windows,
-    set_reference,
-    start_reference,
-)
-from loopwright.monitoring.profiling import countable_chunks, start_profiling
-from loopwright.monitoring.ranges import evaluate_range, parse_period, report
-from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
-from loopwright.monitoring.types import (
-    INCIDENT_STATES,
-    Alert,
-    CurrentWindow,
-    DecayLimit,
-    DeliverAlert,
-    EvaluateRange,
-    EvaluateWindow,
-    FeatureDrift,
-    Incident,
-    Monitor,
-    MonitorSpec,
-    Performance,
-    PolicyAnswers,
-    Report,
-    Window,
-    WindowTask,
-)
-from loopwright.monitoring.watched import current_window, get, list_monitors
-from loopwright.monitoring.windows import (
-    alert_of,
-    close_window,
-    finish_window,
-    newest_windows,
-    oldest_closed,
-    settle_window,
-    window,
-    window_task,
-    windows,
-)
 
 if TYPE_CHECKING:
+    from loopwright.monitoring import channels, drift, ledgers
+    from loopwright.monitoring.events import (
+        AlertFired,
+        IncidentAcknowledged,
+        IncidentAssigned,
+        IncidentOpened,
+        IncidentReopened,
+        IncidentResolved,
+        MonitorDeclared,
+        RangeStarted,
+        ReferenceSet,
+        ReferenceStarted,
+        WindowClosed,
+        WindowRestated,
+        WindowSettled,
+        WindowsOpened,
+        WindowStarted,
+    )
+    from loopwright.monitoring.incidents import (
+        acknowledge,
+        assign,
+        get_incident,
+        list_alerts,
+        list_incidents,
+        live_incidents,
+        raise_alert,
+        resolve,
+        waiting_incidents,
+    )
+    from loopwright.monitoring.monitors import (
+        check_spec,
+        declare,
+        find_loosening,
+        open_windows,
+        set_reference,
+        start_reference,
+    )
     from loopwright.monitoring.performance import measure, score_rows
+    from loopwright.monitoring.profiling import countable_chunks, start_profiling
+    from loopwright.monitoring.ranges import evaluate_range, parse_period, report
     from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
+    from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
+    from loopwright.monitoring.types import (
+        INCIDENT_STATES,
+        Alert,
+        CurrentWindow,
+        DecayLimit,
+        DeliverAlert,
+        EvaluateRange,
+        EvaluateWindow,
+        FeatureDrift,
+        Incident,
+        Monitor,
+        MonitorSpec,
+        Performance,
+        PolicyAnswers,
+        Report,
+        Window,
+        WindowTask,
+    )
+    from loopwright.monitoring.watched import current_window, get, list_monitors
+    from loopwright.monitoring.windows import (
+        alert_of,
+        close_window,
+        finish_window,
+        list_windows,
+        newest_windows,
+        oldest_closed,
+        settle_window,
+        window,
+        window_task,
+    )
 
-__getattr__ = later(
-    __name__,
-    {"performance": ("measure", "score_rows"), "reference": ("Reference", "build_reference", "reference_from_bytes")},
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "INCIDENT_STATES",
@@ -136,11 +133,12 @@ __all__ = [
     "finish_window",
     "get",
     "get_incident",
-    "incidents",
     "keep_targets",
     "ledgers",
     "list_alerts",
+    "list_incidents",
     "list_monitors",
+    "list_windows",
     "live_incidents",
     "measure",
     "newest_windows",
@@ -160,5 +158,4 @@ __all__ = [
     "waiting_incidents",
     "window",
     "window_task",
-    "windows",
 ]

@@ -156,7 +156,7 @@ def get_incident(tx: Tx, *, incident_id: str) -> Incident:
 
 
 @query("monitoring.incidents")
-def incidents(
+def list_incidents(
     tx: Tx,
     *,
     states: list[str] = [],  # noqa: B006 - never changed

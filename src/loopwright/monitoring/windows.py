@@ -170,7 +170,7 @@ def newest_windows(tx: Tx) -> list[Window]:
 
 
 @query("monitoring.windows")
-def windows(
+def list_windows(
     tx: Tx,
     *,
     deployment: str,

@@ -1,60 +1,58 @@
 """Pipelines: definitions, durable executions, step cache, codecs, executors."""
 
-from loopwright.kernel.plugins import add_built_in
-from loopwright.pipelines import definitions, executions, packing, step_runs
-from loopwright.pipelines.cache import environment_digest, forget_unused_outputs
-from loopwright.pipelines.codecs import Codec, Files
-from loopwright.pipelines.declarations import check_declarable, declare, declare_built, named_blobs
-from loopwright.pipelines.definitions import get_definition, get_pipeline, list_pipelines, schedule_key
-from loopwright.pipelines.events import (
-    ExecutionCancelled,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionRetried,
-    ExecutionStarted,
-    PipelineDeclared,
-    StartSkipped,
-    StepAttemptFailed,
-    StepFinished,
-)
-from loopwright.pipelines.executions import (
-    cancel,
-    finish_execution,
-    get,
-    get_state,
-    list_executions,
-    retry,
-    start,
-    start_scheduled,
-    unanswered,
-)
-from loopwright.pipelines.executors.enclosure import Enclosure, open_inside
-from loopwright.pipelines.executors.pool import ChildPool
-from loopwright.pipelines.step_runs import advance, take
-from loopwright.pipelines.steps import PipelineContext, StepContext
-from loopwright.pipelines.types import (
-    EXECUTION_STATES,
-    STEP_STATES,
-    Advanced,
-    BegunStep,
-    Claim,
-    EndedStep,
-    Execute,
-    Execution,
-    Pipeline,
-    PipelineSpec,
-    StepRun,
-    StepSpec,
-    TakenExecution,
-)
+from typing import TYPE_CHECKING
 
-add_built_in(
-    "codecs",
-    {
-        "json": "loopwright.pipelines.codecs.json:JsonCodec",
-        "frame": "loopwright.pipelines.codecs.frame:FrameCodec",
-    },
-)
+from loopwright.kernel.doors import later
+
+if TYPE_CHECKING:
+    from loopwright.pipelines import definitions, executions, packing, step_runs
+    from loopwright.pipelines.cache import environment_digest, forget_unused_outputs
+    from loopwright.pipelines.codecs import Codec, Files
+    from loopwright.pipelines.declarations import check_declarable, declare, declare_built, named_blobs
+    from loopwright.pipelines.definitions import get_definition, get_pipeline, list_pipelines, schedule_key
+    from loopwright.pipelines.events import (
+        ExecutionCancelled,
+        ExecutionFailed,
+        ExecutionFinished,
+        ExecutionRetried,
+        ExecutionStarted,
+        PipelineDeclared,
+        StartSkipped,
+        StepAttemptFailed,
+        StepFinished,
+    )
+    from loopwright.pipelines.executions import (
+        cancel,
+        finish_execution,
+        get,
+        get_state,
+        list_executions,
+        retry,
+        start,
+        start_scheduled,
+        unanswered,
+    )
+    from loopwright.pipelines.executors.enclosure import Enclosure, open_inside
+    from loopwright.pipelines.executors.pool import ChildPool
+    from loopwright.pipelines.step_runs import advance, take
+    from loopwright.pipelines.steps import PipelineContext, StepContext
+    from loopwright.pipelines.types import (
+        EXECUTION_STATES,
+        STEP_STATES,
+        Advanced,
+        BegunStep,
+        Claim,
+        EndedStep,
+        Execute,
+        Execution,
+        Pipeline,
+        PipelineSpec,
+        StepRun,
+        StepSpec,
+        TakenExecution,
+    )
+
+__getattr__ = later(__name__)
 
 __all__ = [
     "EXECUTION_STATES",

@@ -1,9 +1,10 @@
 """The agenda of an execution: which steps are due, by its definition and by how its steps stand. Pure."""
 
+import graphlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loopwright.pipelines.definitions import topological, waits_for
+from loopwright.kernel.errors import InvalidInput
 from loopwright.pipelines.types import PipelineSpec, StepRun, StepSpec
 
 ENDED = ("done", "skipped")
@@ -34,6 +35,26 @@ class Agenda:
         for name, step in self.steps.items():
             if _is_ready(runs[name], wall_us) and all(runs[before].state in ENDED for before in self.waits_for[name]):
                 yield step
+
+
+def topological(spec: PipelineSpec) -> list[StepSpec]:
+    """Return the steps so that each stands behind those it waits for.
+
+    Raises:
+        InvalidInput: They form a cycle.
+    """
+    by_name = {step.name: step for step in spec.steps}
+    try:
+        order = graphlib.TopologicalSorter({step.name: sorted(waits_for(step)) for step in spec.steps}).static_order()
+        return [by_name[name] for name in order]
+    except graphlib.CycleError as error:
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise InvalidInput("the steps wait for each other", field="steps", value=cycle, rule="no cycles") from None
+
+
+def waits_for(step: StepSpec) -> set[str]:
+    """Return the names of the steps that must end before this one begins."""
+    return {str(source["step"]) for source in step.inputs.values() if "step" in source} | set(step.after)
 
 
 def has_failed(runs: Mapping[str, StepRun]) -> bool:

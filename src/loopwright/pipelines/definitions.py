@@ -1,6 +1,5 @@
 """Definitions: what a pipeline is, a checked DAG that is kept by its digest."""
 
-import graphlib
 from collections.abc import Collection
 
 from loopwright.kernel.bounds import check_count, first_repeated
@@ -11,6 +10,7 @@ from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query
 from loopwright.pipelines import sql
+from loopwright.pipelines.agenda import topological, waits_for
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
@@ -69,26 +69,6 @@ def check_definition(spec: PipelineSpec) -> None:
     for step in spec.steps:
         _check_step(step, spec, {*names})
     topological(spec)
-
-
-def topological(spec: PipelineSpec) -> list[StepSpec]:
-    """Return the steps so that each stands behind those it waits for.
-
-    Raises:
-        InvalidInput: They form a cycle.
-    """
-    by_name = {step.name: step for step in spec.steps}
-    try:
-        order = graphlib.TopologicalSorter({step.name: sorted(waits_for(step)) for step in spec.steps}).static_order()
-        return [by_name[name] for name in order]
-    except graphlib.CycleError as error:
-        cycle = " -> ".join(reversed(error.args[1]))
-        raise InvalidInput("the steps wait for each other", field="steps", value=cycle, rule="no cycles") from None
-
-
-def waits_for(step: StepSpec) -> set[str]:
-    """Return the names of the steps that must end before this one begins."""
-    return {str(source["step"]) for source in step.inputs.values() if "step" in source} | set(step.after)
 
 
 def _check_step(step: StepSpec, spec: PipelineSpec, names: Collection[str]) -> None:

@@ -6,64 +6,53 @@ What computes is imported when it is first named, because it needs numpy: ``from
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.registry import flavours, gates, ledgers
-from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
-from loopwright.registry.events import (
-    AliasRemoved,
-    AliasSet,
-    GatesEvaluated,
-    GatesForced,
-    ModelImported,
-    VersionRegistered,
-)
-from loopwright.registry.gates import check_specs, run_gates
-from loopwright.registry.models import list_models
-from loopwright.registry.reports import force_gates, gate_report, gate_reports, record_gates
-from loopwright.registry.types import (
-    LOWER_IS_BETTER,
-    Alias,
-    ColumnKind,
-    Evidence,
-    GateReport,
-    GateResult,
-    GateSpec,
-    InputColumn,
-    Model,
-    ModelFile,
-    ModelVersion,
-    Signature,
-    Task,
-    Verdict,
-    gain,
-)
-from loopwright.registry.versions import (
-    check_files,
-    get_version,
-    import_model,
-    model_digest,
-    register,
-    versions,
-)
 
 if TYPE_CHECKING:
-    from loopwright.registry import artifacts, encoding, importing, metrics
+    from loopwright.registry import artifacts, encoding, flavours, gates, importing, ledgers, metrics
+    from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
     from loopwright.registry.artifacts import SavedModel, columns_of, load_model, save_model
     from loopwright.registry.encoding import encode
+    from loopwright.registry.events import (
+        AliasRemoved,
+        AliasSet,
+        GatesEvaluated,
+        GatesForced,
+        ModelImported,
+        VersionRegistered,
+    )
     from loopwright.registry.flavours.base import Predictor, TrainingColumn
     from loopwright.registry.flavours.constant import ConstantModel
     from loopwright.registry.flavours.lightgbm import feature_importance
+    from loopwright.registry.gates import check_specs, run_gates
+    from loopwright.registry.models import list_models
+    from loopwright.registry.reports import force_gates, gate_report, gate_reports, record_gates
+    from loopwright.registry.types import (
+        LOWER_IS_BETTER,
+        Alias,
+        ColumnKind,
+        Evidence,
+        GateReport,
+        GateResult,
+        GateSpec,
+        InputColumn,
+        Model,
+        ModelFile,
+        ModelVersion,
+        Signature,
+        Task,
+        Verdict,
+        gain,
+    )
+    from loopwright.registry.versions import (
+        check_files,
+        get_version,
+        import_model,
+        list_versions,
+        model_digest,
+        register,
+    )
 
-__getattr__ = later(
-    __name__,
-    {
-        "artifacts": ("SavedModel", "columns_of", "load_model", "save_model"),
-        "encoding": ("encode",),
-        "flavours.base": ("Predictor", "TrainingColumn"),
-        "flavours.constant": ("ConstantModel",),
-        "flavours.lightgbm": ("feature_importance",),
-    },
-    ("artifacts", "encoding", "importing", "metrics"),
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "CHAMPION",
@@ -110,6 +99,7 @@ __all__ = [
     "ledgers",
     "list_aliases",
     "list_models",
+    "list_versions",
     "load_model",
     "metrics",
     "model_digest",
@@ -119,5 +109,4 @@ __all__ = [
     "run_gates",
     "save_model",
     "set_alias",
-    "versions",
 ]

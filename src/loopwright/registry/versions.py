@@ -227,7 +227,7 @@ def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
 
 
 @query("registry.versions")
-def versions(tx: Tx, *, model: str, before: int | None = None, limit: int = 100) -> list[ModelVersion]:
+def list_versions(tx: Tx, *, model: str, before: int | None = None, limit: int = 100) -> list[ModelVersion]:
     """Return the versions of a model, newest first; ``before`` is the last number of the page before."""
     return sql.list_versions(tx, model, before=before, limit=max(1, min(limit, 1000)))
 

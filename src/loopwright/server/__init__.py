@@ -6,35 +6,26 @@ What needs the web framework is imported when it is first named, because command
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.server.listening import check_port, free_port
-from loopwright.server.logs import older_part
-from loopwright.server.ownership import (
-    clear_state,
-    find_dying,
-    find_running,
-    nobody_else,
-    refuse_if_owned,
-    sole_owner,
-)
-from loopwright.server.supervisor import ROLES, Supervisor, running, service_token
 
 if TYPE_CHECKING:
     from loopwright.server.answers import JsonAnswer, error_answer, read_body
     from loopwright.server.auth import SESSION_COOKIE
     from loopwright.server.context import ServerContext
     from loopwright.server.disk import disks_of
+    from loopwright.server.listening import check_port, free_port
+    from loopwright.server.logs import older_part
+    from loopwright.server.ownership import (
+        clear_state,
+        find_dying,
+        find_running,
+        nobody_else,
+        refuse_if_owned,
+        sole_owner,
+    )
     from loopwright.server.spools import untended
+    from loopwright.server.supervisor import ROLES, Supervisor, running, service_token
 
-__getattr__ = later(
-    __name__,
-    {
-        "answers": ("JsonAnswer", "error_answer", "read_body"),
-        "auth": ("SESSION_COOKIE",),
-        "context": ("ServerContext",),
-        "disk": ("disks_of",),
-        "spools": ("untended",),
-    },
-)
+__getattr__ = later(__name__)
 
 __all__ = [
     "ROLES",

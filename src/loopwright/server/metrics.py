@@ -140,7 +140,7 @@ def _platform(tx: Tx) -> Iterator[Metric]:
     yield from (jobs, oldest)
     unsealed = store_sql.count_unsealed(tx)
     yield GaugeMetricFamily("loopwright_events_unsealed", "Events that are not in the chain yet.", value=unsealed)
-    live = len(serving.gateways(tx))
+    live = len(serving.list_gateways(tx))
     yield GaugeMetricFamily("loopwright_gateways_live", "Gateways that gave a sign of life just now.", value=live)
     size = store_sql.size_bytes(tx)
     yield GaugeMetricFamily("loopwright_database_bytes", "Size of the metadata database.", value=size)

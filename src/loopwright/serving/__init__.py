@@ -6,75 +6,74 @@ What reads the log needs Polars and is imported when first named: ``from loopwri
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.serving import ledgers
-from loopwright.serving.declarations import declare, find_loosening
-from loopwright.serving.deployments import external_deployments, get, list_deployments, moves_champion, status
-from loopwright.serving.events import (
-    DeploymentDeclared,
-    Released,
-    ReleasedVariant,
-    ReleaseFailed,
-    Retired,
-    RolledBack,
-    RolloutAborted,
-    RolloutFinished,
-    RolloutPaused,
-    RolloutResumed,
-    RolloutStarted,
-    RolloutStepJudged,
-    RolloutStepStarted,
-    Scored,
-    ScoreStarted,
-)
-from loopwright.serving.failures import report_failure
-from loopwright.serving.gateways import acknowledge, forget_gateways, gateways, is_acknowledged, last_heard_of
-from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after, retire
-from loopwright.serving.rollouts.planning import describe_progress
-from loopwright.serving.rollouts.rollouts import (
-    abort,
-    get_rollout,
-    list_looks,
-    list_rollouts,
-    on_approved,
-    on_rejected,
-    pause,
-    resume,
-    rollback,
-    start_rollout,
-)
-from loopwright.serving.rollouts.steps import finish_step, judge_step
-from loopwright.serving.scores import SCORERS, finish_score, start_score
-from loopwright.serving.types import (
-    CANDIDATE,
-    CHAMPION,
-    RELEASE_SCHEMA,
-    ROLLOUT_STATES,
-    ApproveSpec,
-    CanaryStep,
-    Deployment,
-    DeploymentSpec,
-    DeploymentStatus,
-    GatewayLease,
-    JudgeLook,
-    Look,
-    Release,
-    ReleaseFailure,
-    Rollout,
-    RolloutStep,
-    ScoreSpec,
-    ShadowStep,
-    StepVerdict,
-    Trouble,
-    Variant,
-    candidate_of,
-    champion_of,
-)
-from loopwright.serving.uses import Use, served_plans, uses
 
 if TYPE_CHECKING:
-    from loopwright.serving import predictions
+    from loopwright.serving import ledgers, predictions
+    from loopwright.serving.declarations import declare, find_loosening
+    from loopwright.serving.deployments import external_deployments, get, list_deployments, moves_champion, status
+    from loopwright.serving.events import (
+        DeploymentDeclared,
+        Released,
+        ReleasedVariant,
+        ReleaseFailed,
+        Retired,
+        RolledBack,
+        RolloutAborted,
+        RolloutFinished,
+        RolloutPaused,
+        RolloutResumed,
+        RolloutStarted,
+        RolloutStepJudged,
+        RolloutStepStarted,
+        Scored,
+        ScoreStarted,
+    )
+    from loopwright.serving.failures import report_failure
+    from loopwright.serving.gateways import acknowledge, forget_gateways, is_acknowledged, last_heard_of, list_gateways
+    from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after, retire
+    from loopwright.serving.rollouts.planning import describe_progress
+    from loopwright.serving.rollouts.rollouts import (
+        abort,
+        get_rollout,
+        list_looks,
+        list_rollouts,
+        on_approved,
+        on_rejected,
+        pause,
+        resume,
+        rollback,
+        start_rollout,
+    )
+    from loopwright.serving.rollouts.steps import finish_step, judge_step
+    from loopwright.serving.scores import SCORERS, finish_score, start_score
+    from loopwright.serving.types import (
+        CANDIDATE,
+        CHAMPION,
+        RELEASE_SCHEMA,
+        ROLLOUT_STATES,
+        ApproveSpec,
+        CanaryStep,
+        Deployment,
+        DeploymentSpec,
+        DeploymentStatus,
+        GatewayLease,
+        JudgeLook,
+        Look,
+        Release,
+        ReleaseFailure,
+        Rollout,
+        RolloutStep,
+        ScoreSpec,
+        ShadowStep,
+        StepVerdict,
+        Trouble,
+        Variant,
+        candidate_of,
+        champion_of,
+    )
+    from loopwright.serving.uses import Use, list_uses, served_plans
 
-__getattr__ = later(__name__, {}, ("predictions",))
+__getattr__ = later(__name__)
 
 __all__ = [
     "CANDIDATE",
@@ -126,7 +125,6 @@ __all__ = [
     "finish_score",
     "finish_step",
     "forget_gateways",
-    "gateways",
     "get",
     "get_release",
     "get_rollout",
@@ -135,9 +133,11 @@ __all__ = [
     "last_heard_of",
     "ledgers",
     "list_deployments",
+    "list_gateways",
     "list_looks",
     "list_releases",
     "list_rollouts",
+    "list_uses",
     "moves_champion",
     "on_approved",
     "on_rejected",
@@ -154,5 +154,4 @@ __all__ = [
     "start_rollout",
     "start_score",
     "status",
-    "uses",
 ]

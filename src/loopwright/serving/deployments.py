@@ -4,7 +4,7 @@ from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query
 from loopwright.serving import sql
-from loopwright.serving.gateways import gateways
+from loopwright.serving.gateways import list_gateways
 from loopwright.serving.strictness import loosened_on_the_way
 from loopwright.serving.types import Deployment, DeploymentSpec, DeploymentStatus
 from loopwright.store.tx import Tx
@@ -34,7 +34,7 @@ def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
     rollouts = sql.list_rollouts(tx, deployment=deployment, limit=1)
     failures = [
         failure
-        for lease in gateways(tx)
+        for lease in list_gateways(tx)
         for failure in lease.failures
         if release is not None and (failure.deployment, failure.number) == (deployment, release.number)
     ]

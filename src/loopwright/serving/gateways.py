@@ -48,7 +48,7 @@ def acknowledge(
 
 
 @query("serving.gateways")
-def gateways(tx: Tx) -> list[GatewayLease]:
+def list_gateways(tx: Tx) -> list[GatewayLease]:
     """Return the live gateways, with the failures and troubles that concern this project."""
     return [
         replace(

@@ -21,7 +21,7 @@ class Use(msgspec.Struct, frozen=True):
     how: str
 
 
-def uses(tx: Tx) -> Iterator[Use]:
+def list_uses(tx: Tx) -> Iterator[Use]:
     """Yield which versions the endpoints of the project need; one that was retired needs none."""
     for deployment in sql.list_deployments(tx):
         name, model = deployment.spec.name, deployment.spec.model

@@ -1,19 +1,14 @@
 """How long rows of streams are kept, as somebody declared it, and what was removed because of that."""
 
-from typing import Literal, get_args
-
-from loopwright.kernel.clock import DAY_US, format_moment, parse_duration
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.clock import format_moment
 from loopwright.kernel.verbs import query
 from loopwright.store import sql
 from loopwright.store.events import RetentionSet
+from loopwright.store.keeping import Kind
 from loopwright.store.tx import Tx
 from loopwright.store.types import Removal, Retention
 
 KEPT_HINT = "retention.list says how long rows are kept; windows and the audit trail tell of what was"
-Kind = Literal["predictions", "labels", "pushes", "points"]
-"""Rows of a deployment's log, rows pushed to a dataset, and points of the metrics of an experiment's runs."""
-KINDS: tuple[str, ...] = get_args(Kind)
 _STREAM_OF: dict[str, str] = {"pushes": "dataset", "points": "experiment"}
 
 
@@ -23,31 +18,6 @@ def save(tx: Tx, declared: Retention, reason: str) -> None:
     kind, stream = declared.kind, declared.stream
     about = subject_of(tx, kind, stream) if stream else tx.ref("project", tx.project)
     tx.emit(RetentionSet(kind, stream, declared.keep_us), about, reason=reason)
-
-
-def check_declared(declared: Retention, field: str) -> None:
-    """Let a declaration pass that ``retention.set`` would take.
-
-    Raises:
-        InvalidInput: Its kind is not known, or its time shorter than a day.
-    """
-    if declared.kind not in KINDS:
-        rule = f"one of {', '.join(KINDS)}"
-        raise InvalidInput("no rows of this kind are kept", field=field, value=declared.kind, rule=rule)
-    if declared.keep_us is not None and declared.keep_us < DAY_US:
-        raise InvalidInput("rows are kept for a day at least", field=field, value=declared.keep_us, rule="1d or more")
-
-
-def read_keep(keep: str, field: str) -> int | None:
-    """Return how long is meant, microseconds; None for ever.
-
-    Raises:
-        InvalidInput: It is no duration, or shorter than a day.
-    """
-    keep_us = None if keep == "forever" else parse_duration(keep, field)
-    if keep_us is not None and keep_us < DAY_US:
-        raise InvalidInput("rows are kept for a day at least", field=field, value=keep, rule="1d or more, or forever")
-    return keep_us
 
 
 def subject_of(tx: Tx, kind: str, stream: str) -> str:

@@ -7,11 +7,11 @@ page of a ref is, which needs no page: what draws them is imported when it is fi
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.ui.kit.addresses import page_of
 
 if TYPE_CHECKING:
+    from loopwright.ui.kit.addresses import page_of
     from loopwright.ui.routes import page_routes
 
-__getattr__ = later(__name__, {"routes": ("page_routes",)})
+__getattr__ = later(__name__)
 
 __all__ = ["page_of", "page_routes"]

@@ -11,7 +11,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.lanes import Lane
 from loopwright.kernel.verbs import VERBS
 from loopwright.pipelines import ChildPool, Enclosure
-from loopwright.serving import gateways
+from loopwright.serving import list_gateways
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.store.work import READ_S, kind_named
@@ -155,7 +155,7 @@ class WorkerContext:
             Unavailable: One did not; one that was killed too, as long as its lease runs: the job is done again when its
                 rows can be read.
         """
-        for lease in self.call(gateways):
+        for lease in self.call(list_gateways):
             self.caller.seal(lease.address, streams)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, TooBusy, Unauthenticated, Unavailable
-from loopwright.serving import gateways
+from loopwright.serving import list_gateways
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Stopped
 from loopwright.wire.keys import new_key
@@ -74,7 +74,7 @@ class LentProject:
         raise Stopped
 
     def _find_gateway(self) -> str:
-        live = self.call(gateways)
+        live = self.call(list_gateways)
         if not live:
             raise Unavailable("no gateway is live", next_step="loopwright up")
         return live[0].address

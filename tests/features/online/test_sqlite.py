@@ -27,9 +27,9 @@ from loopwright.features import (
     bind_views,
 )
 from loopwright.features.join import compute_features
+from loopwright.features.meanings import plan_columns
 from loopwright.features.online import arrivals, open_online_store, sqlite
 from loopwright.features.online.sqlite import SqliteOnlineStore
-from loopwright.features.plans import plan_columns
 from loopwright.features.served import serve_features
 from loopwright.features.skew import compare_served
 from loopwright.kernel.clock import DAY_US, HOUR_US

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 
 from loopwright.data import known
+from loopwright.features.meanings import used_columns
 from loopwright.features.online import generations
 from loopwright.features.online.base import SLACK_US, Bodies, Part
 from loopwright.features.online.latest import LatestArrival
 from loopwright.features.online.state import Arrival, merge
 from loopwright.features.online.windows import WindowArrival
-from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
 from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
 from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec

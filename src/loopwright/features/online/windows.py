@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.features.aggregates import Partials, finish, sum_windows, superseded_at
+from loopwright.features.meanings import used_columns, window_name
 from loopwright.features.online.base import Bodies, Entities, Lookup
 from loopwright.features.online.retention import answerable_since
-from loopwright.features.plans import used_columns, window_name
 from loopwright.features.pointintime import FOUND, NEVER, NO_ROW, NOT_FOUND, Ints, Owned, latest_known, order_by, pack
 from loopwright.features.rows import AggregateRows
 from loopwright.features.types import AggregateViewSpec, BoundView

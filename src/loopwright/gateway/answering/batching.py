@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from loopwright.gateway.answering.failures import ModelFailed
 from loopwright.gateway.answering.inputs import Row
@@ -15,9 +15,11 @@ from loopwright.gateway.answering.runtime import (
     Prediction,
     ShadowWork,
 )
-from loopwright.gateway.log.journal import Journal
-from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.stamps import Stamp, Stamped
+
+if TYPE_CHECKING:  # a child that answers batches needs neither
+    from loopwright.gateway.log.journal import Journal
+    from loopwright.gateway.metrics import Metrics
 
 log = logging.getLogger("loopwright.gateway")
 ROWS_A_BATCH = 64
@@ -109,7 +111,7 @@ class Batcher:
         metrics: Counts batches.
     """
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, journal: "Journal", metrics: "Metrics") -> None:
         self._journal, self._metrics = journal, metrics
         self._pending: dict[DeploymentRuntime, dict[int, Asked]] = {}
         self._waiting: dict[int, asyncio.Future[list[Prediction]]] = {}

@@ -73,7 +73,7 @@ def read_changes(caller: ProjectCaller, scope: Scope) -> dict[str, list[Any]]:
     names = [event_type(RolloutAborted), event_type(RolledBack)]
     events = [event for name in names for event in caller.call(audit.list_events, type_prefix=name, limit=1000)]
     incidents = caller.call(
-        monitoring.incidents, needs_person=True, start_at=scope.start_at, end_at=scope.end_at, limit=1000
+        monitoring.list_incidents, needs_person=True, start_at=scope.start_at, end_at=scope.end_at, limit=1000
     )
     changes: dict[str, list[Any]] = {
         "retrains": list(caller.call(list_retrains, deployment=scope.deployment)),

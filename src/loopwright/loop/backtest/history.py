@@ -63,9 +63,7 @@ def _late_columns(dataset: DatasetSpec) -> dict[KnownAt, list[str]]:
 
 def _is_read_early(spec: ProjectSpec, dataset: DatasetSpec, late: dict[KnownAt, list[str]]) -> bool:
     """Say whether a feature reads a column that is known before the whole row is."""
-    read = {
-        column for view in spec.views if view.dataset == dataset.name for column in features.plans.used_columns(view)
-    }
+    read = {column for view in spec.views if view.dataset == dataset.name for column in features.used_columns(view)}
     groups = [set(columns) for columns in late.values()]
     is_late = {column for columns in groups for column in columns}
     # One moment for all that is read is that of the whole row, unless there are others.

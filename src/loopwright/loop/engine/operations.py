@@ -73,7 +73,7 @@ class OperationContext:
         """
         line, key = ServiceLine(), worker_token(self.service_token)
         try:
-            for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.gateways):
+            for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.list_gateways):
                 self._seal(line, key, gateway.address, streams)
         finally:
             line.close()

@@ -11,6 +11,7 @@ from loopwright.loop.housekeeping.streams import require_stream
 from loopwright.loop.types import PlannedChange, ProjectSpec
 from loopwright.store import retention
 from loopwright.store import sql as store_sql
+from loopwright.store.keeping import check_declared
 from loopwright.store.tx import Tx
 from loopwright.store.types import Retention
 
@@ -22,7 +23,7 @@ def check(declared: Sequence[Retention]) -> None:
         InvalidInput: One is not.
     """
     for each in declared:
-        retention.check_declared(each, f"retentions.{_name(each)}")
+        check_declared(each, f"retentions.{_name(each)}")
     if repeated := first_repeated(_name(each) for each in declared):
         raise InvalidInput("this is declared twice", field="retentions", value=repeated)
 

@@ -206,7 +206,7 @@ def _aliases(tx: Tx, refs: Refs) -> Iterator[Hold]:
 
 
 def _endpoints(tx: Tx, refs: Refs) -> Iterator[Hold]:
-    for use in serving.uses(tx):
+    for use in serving.list_uses(tx):
         if (ref := tx.ref("model", use.model, use.version)) in refs:
             step = f"promote another version, or loopwright retire {use.deployment} --reason WHY"
             yield Hold(ref, tx.ref("deployment", use.deployment), f"deployment {use.deployment} {use.how}", step)

@@ -17,7 +17,8 @@ from loopwright.loop.types import Expired, Pin
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.events import RowsRemoved
-from loopwright.store.retention import Kind, keep_of, read_keep, save, subject_of
+from loopwright.store.keeping import Kind, read_keep
+from loopwright.store.retention import keep_of, save, subject_of
 from loopwright.store.tx import Tx
 from loopwright.store.types import Chunk, Removal, Retention
 

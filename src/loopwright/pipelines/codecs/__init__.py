@@ -4,6 +4,15 @@ The worker hands its table of plugins to every child process. A room adds a code
 ``add_built_in("codecs", {"model": "loopwright.<room>.<module>:ModelCodec"})`` in a module the worker imports.
 """
 
+from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines.codecs.base import Codec, Files, decode, encode
+
+add_built_in(
+    "codecs",
+    {
+        "json": "loopwright.pipelines.codecs.json:JsonCodec",
+        "frame": "loopwright.pipelines.codecs.frame:FrameCodec",
+    },
+)
 
 __all__ = ["Codec", "Files", "decode", "encode"]

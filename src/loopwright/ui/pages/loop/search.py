@@ -75,7 +75,7 @@ def _everything(ask: Ask) -> list[Hit]:
     ]
     hits += [
         Hit("incident", incident.title, incident.state, at("incidents", incident.incident_id))
-        for incident in ask(monitoring.incidents)
+        for incident in ask(monitoring.list_incidents)
     ]
     hits += [
         Hit("run", run.name or run.run_id, run.experiment, at("runs", run.run_id))

@@ -102,7 +102,7 @@ def _gates(ask: Ask) -> Stage:
     if not models:
         return Stage("Gates", "no model", state("idle", "empty"), "", None, address(ask.project, "models"))
     newest = max(models, key=lambda one: one.last_recorded_at)
-    for version in ask(registry.versions, model=newest.model, limit=5):
+    for version in ask(registry.list_versions, model=newest.model, limit=5):
         report = ask.find(registry.gate_report, model=newest.model, version=version.version)
         if report is None:
             continue
@@ -162,7 +162,7 @@ def _feedback(ask: Ask, rows: Sequence[DeploymentRow], retrains: Sequence[Retrai
         (retrain_record for retrain_record in retrains if retrain_record.state in ("training", "rolling_out")), None
     )
     name = live.deployment if live else rows[0].name if rows else ""
-    settled = ask(monitoring.windows, deployment=name, state="settled", limit=1) if name else []
+    settled = ask(monitoring.list_windows, deployment=name, state="settled", limit=1) if name else []
     href = address(ask.project, "monitoring", name) if name else address(ask.project, "monitoring")
     joined = "no labels yet"
     if settled and settled[0].predictions:

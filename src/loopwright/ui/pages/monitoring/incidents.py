@@ -15,7 +15,7 @@ def show_incidents(ask: Ask) -> View:
     """Return incidents, newest first, of one state where asked."""
     chosen = ask.asked("state")
     wanted = [chosen] if chosen in STATES else []
-    found = ask(monitoring.incidents, states=wanted, limit=PAGE_ROWS)
+    found = ask(monitoring.list_incidents, states=wanted, limit=PAGE_ROWS)
     facts = {"incidents": found, "state": chosen, "states": list(STATES)}
     return View("monitoring/incidents.html", "Incidents", "Incidents", facts)
 

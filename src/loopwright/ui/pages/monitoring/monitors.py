@@ -64,7 +64,7 @@ def show_monitor(ask: Ask) -> View:
     name = ask.part("deployment")
     monitor = ask(monitoring.get, deployment=name)
     before = ask.asked_number("before")
-    windows = ask(monitoring.windows, deployment=name, end_at=before, limit=MOST_WINDOWS)
+    windows = ask(monitoring.list_windows, deployment=name, end_at=before, limit=MOST_WINDOWS)
     shown = windows[:SHOWN_WINDOWS]
     newest = shown[0] if shown else None
     spans = [
@@ -96,7 +96,7 @@ def show_monitor(ask: Ask) -> View:
         ),
         "expected": monitor.metrics.get(monitor.spec.performance),
         "value": _total_value(windows),
-        "incidents": ask(monitoring.incidents, subject=f"{ask.project}/deployment:{name}", limit=20),
+        "incidents": ask(monitoring.list_incidents, subject=f"{ask.project}/deployment:{name}", limit=20),
         "before": before,
         "next": shown[-1].start_at if len(windows) > SHOWN_WINDOWS else None,
         "newest": newest,

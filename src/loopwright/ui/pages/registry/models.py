@@ -40,7 +40,7 @@ def show_models(ask: Ask) -> View:
 def show_model(ask: Ask) -> View:
     """Return the versions of a model, newest first."""
     name = ask.part("model")
-    found = ask(registry.versions, model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1)
+    found = ask(registry.list_versions, model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1)
     if not found:
         unknown = NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
         raise missing(ask.tx, "model", name, None, unknown)

@@ -68,7 +68,7 @@ def show_deployment(ask: Ask) -> View:
     """Return traffic, rollout with its verdicts, what happened, and the quality of every variant."""
     name = ask.part("deployment")
     status = ask(serving.status, deployment=name)
-    windows = ask(monitoring.windows, deployment=name, limit=MOST_WINDOWS)
+    windows = ask(monitoring.list_windows, deployment=name, limit=MOST_WINDOWS)
     releases = ask(serving.list_releases, deployment=name, limit=MOST_RELEASES)
     live = live_rollout(status)
     shown = live or status.rollout

@@ -146,7 +146,7 @@ def newest_quality(windows: Sequence[Window]) -> tuple[Window | None, bool]:
 def deployment_row(ask: Ask, name: str) -> DeploymentRow:
     """Return one deployment with its last windows."""
     status = ask(serving.status, deployment=name)
-    windows = ask(monitoring.windows, deployment=name, limit=30)
+    windows = ask(monitoring.list_windows, deployment=name, limit=30)
     newest = windows[0] if windows else None
     told, is_provisional = newest_quality(windows)
     quality = None if told is None else quality_of(told)
