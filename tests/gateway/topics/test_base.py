@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from loopwright.data import SourceSpec
+from loopwright.gateway.topics import nats, redis
 from loopwright.gateway.topics.base import Message, Reading, open_topic
 from loopwright.gateway.topics.follower import MOST_BYTES, Follower
 from loopwright.kernel.errors import InvalidInput, Unavailable
@@ -103,7 +104,8 @@ def test_a_message_as_long_as_a_broker_takes_stops_nobody(broker: Broker) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])
-def test_a_broker_that_is_away_is_told_without_what_opens_it(scheme: str) -> None:
+def test_a_broker_that_is_away_is_told_without_what_opens_it(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nats, "_CONNECT_S", 0.2)
     url = f"{scheme}://user:sesame@127.0.0.1:{free_port()}"
 
     async def play() -> None:
@@ -114,6 +116,32 @@ def test_a_broker_that_is_away_is_told_without_what_opens_it(scheme: str) -> Non
         finally:
             await topic.close()
         assert "sesame" not in str(told.value)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("scheme", ["redis", "nats"])
+def test_who_listens_and_is_no_broker_is_let_go_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nats, "_CONNECT_S", 0.2)
+    monkeypatch.setattr(redis, "_ANSWER_S", 0.2)
+    ended = []
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        ended.append(True)
+        writer.close()
+
+    async def play() -> None:
+        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            topic = open_topic(Reading(f"{scheme}://127.0.0.1:{port}", "landings", "group", "reader"))
+            with pytest.raises(Unavailable):
+                await topic.read(1, 0.1)
+            await topic.close()
+            async with asyncio.timeout(PATIENCE_S):
+                while not ended:
+                    await asyncio.sleep(0.01)
 
     asyncio.run(play())
 

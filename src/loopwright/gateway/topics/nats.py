@@ -22,11 +22,12 @@ class NatsTopic:
 
     def __init__(self, reading: Reading) -> None:
         try:
-            import nats
+            from nats.aio.client import Client
             from nats.errors import Error
         except ImportError:
             raise missing_library("nats") from None
-        self._nats, self._error, self._reading = nats, Error, reading
+        self._new_client: type[Any] = Client
+        self._error, self._reading = Error, reading
         self._client: Any = None
         self._consumer: Any = None
         self._read: list[Any] = []
@@ -81,11 +82,17 @@ class NatsTopic:
             return
         from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-        # The library tries again for ever where nobody listens.
-        async with asyncio.timeout(2 * _CONNECT_S):
-            self._client = await self._nats.connect(
-                self._reading.url, connect_timeout=_CONNECT_S, allow_reconnect=False, error_cb=_say_nothing
-            )
+        client = self._new_client()
+        try:
+            # The library tries again for ever where nobody listens.
+            async with asyncio.timeout(2 * _CONNECT_S):
+                await client.connect(
+                    self._reading.url, connect_timeout=_CONNECT_S, allow_reconnect=False, error_cb=_say_nothing
+                )
+        except BaseException:
+            await client.close()  # whoever listens there and says nothing is held on to otherwise
+            raise
+        self._client = client
         config = ConsumerConfig(
             ack_policy=AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT_S, deliver_policy=DeliverPolicy.ALL, max_deliver=-1
         )
