@@ -1,7 +1,9 @@
 """Plugins are found by name and imported when used."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +36,33 @@ def test_registering_imports_nothing() -> None:
     heavy = {"lightgbm", "sklearn", "obstore", "pandas"}
     code = f"import sys, loopwright.rooms as r; r.import_rooms(); print({heavy} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+SOURCE = Path("src")
+ASKING = {"load_plugin", "plugin_names", "plugged_names"}
+
+
+def asked_kinds(tree: ast.Module) -> list[str]:
+    """Return how a module writes the kinds of plugins that it asks for."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) in ASKING]
+
+
+ALONE = """
+import importlib, sys
+module = importlib.import_module(sys.argv[1])
+from loopwright.kernel.plugins import BUILT_IN
+print(*(kind for kind in sys.argv[2:] if eval(kind, vars(module)) not in BUILT_IN))
+"""
+
+
+def test_whoever_asks_for_a_plugin_has_imported_who_knows_those_of_the_platform() -> None:
+    """A process imports what it needs of a room, so that no other module has done it."""
+    asking = {path: asked_kinds(ast.parse(path.read_text())) for path in SOURCE.glob("loopwright/*/**/*.py")}
+    del asking[SOURCE / "loopwright/kernel/plugins.py"]
+    asking = {path.relative_to(SOURCE).with_suffix(""): kinds for path, kinds in asking.items() if kinds}
+    assert len(asking) > 20
+    for path, kinds in asking.items():
+        module = ".".join(path.parts)
+        told = subprocess.check_output([sys.executable, "-c", ALONE, module, *kinds], text=True)
+        assert told.strip() == "", module

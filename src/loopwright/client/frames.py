@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from loopwright import data
-from loopwright.data import SourceSpec
+from loopwright.data import SOURCES, SourceSpec
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import plugin_names
@@ -72,7 +72,7 @@ def _source_of(path: Path, declared: SourceSpec | None) -> SourceSpec:
     """Return what a file is, by how its name ends or as it was declared; a blob of the platform has no ending."""
     if _is_parquet(path):
         return SourceSpec("parquet")
-    kinds = {name: data.sources.kind_of(SourceSpec(name)).endings for name in plugin_names("sources")}
+    kinds = {name: data.sources.kind_of(SourceSpec(name)).endings for name in plugin_names(SOURCES)}
     found = next((name for name, endings in kinds.items() if path.name.lower().endswith(tuple(endings))), None)
     if declared is not None and declared.has_files and found in (None, declared.kind):
         return declared

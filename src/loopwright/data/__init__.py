@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from loopwright.data.restoring import restore
     from loopwright.data.rhythm import LateFeed, late_feeds
     from loopwright.data.schedules import plan_import
-    from loopwright.data.source_specs import address_of
+    from loopwright.data.source_specs import SOURCES, address_of
     from loopwright.data.tags import get_tagged, list_tags, tag_version, untag
     from loopwright.data.types import (
         PUSHED_AT,
@@ -102,6 +102,7 @@ __getattr__ = later(__name__)
 
 __all__ = [
     "PUSHED_AT",
+    "SOURCES",
     "VERSION_STATES",
     "CheckResult",
     "CheckSpec",

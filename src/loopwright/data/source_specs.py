@@ -14,8 +14,10 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, plugin_names
 from loopwright.kernel.refs import check_name
 
+SOURCES = "sources"
+"""Plugin kind of the readers of files: taken from here by whoever asks for one, so that the platform's are known."""
 add_built_in(
-    "sources",
+    SOURCES,
     {
         "parquet": "loopwright.data.sources.parquet:ParquetFiles",
         "csv": "loopwright.data.sources.csv:CsvFiles",
@@ -236,8 +238,8 @@ def _first_word(query: str) -> str:
 
 def _check_files(source: SourceSpec) -> None:
     """Refuse a source of files whose declaration cannot be meant."""
-    if source.kind not in plugin_names("sources"):
-        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame', 'sql', 'topic'])}"
+    if source.kind not in plugin_names(SOURCES):
+        rule = f"one of {', '.join([*plugin_names(SOURCES), 'push', 'frame', 'sql', 'topic'])}"
         raise InvalidInput("there is no such kind of source", field="source.kind", value=source.kind, rule=rule)
     if not source.location.strip():
         raise InvalidInput(

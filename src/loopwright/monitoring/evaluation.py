@@ -10,6 +10,7 @@ import polars as pl
 from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
 from loopwright.monitoring.answers import Answers, read_answers
+from loopwright.monitoring.drift import DRIFT_METRICS
 from loopwright.monitoring.performance import measure, score_rows, score_schema, segment_performance
 from loopwright.monitoring.reference import Reference, reference_from_bytes
 from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Window, WindowTask, served_variant
@@ -105,7 +106,7 @@ def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[profiles.Profi
 
 def measure_drift(reference: Reference, profile: profiles.Profile, spec: MonitorSpec) -> list[FeatureDrift]:
     """Return the distance of each watched column; whether it lasts is judged when the window is stored."""
-    distance = load_plugin("drift_metrics", spec.drift)
+    distance = load_plugin(DRIFT_METRICS, spec.drift)
     stretch_us = reference.over_us or reference.every_us
     is_alike = (reference.metric, stretch_us) == (spec.drift, spec.over_us or spec.every_us)
     has_usual = spec.usual and is_alike

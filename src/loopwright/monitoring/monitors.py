@@ -14,6 +14,7 @@ from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import SERVER_ALONE, Role, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.channels import NEED_TARGET
+from loopwright.monitoring.drift import DRIFT_METRICS
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
 from loopwright.monitoring.strictness import loosened
 from loopwright.monitoring.targets import keep_targets, shown_spec
@@ -217,8 +218,8 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
     if spec.performance and spec.performance not in known:
         rule = f"for {task}: {', '.join(known) or 'none'}"
         raise InvalidInput("this metric cannot be watched", field="performance", value=spec.performance, rule=rule)
-    if spec.drift not in plugin_names("drift_metrics"):
-        rule = f"one of {', '.join(plugin_names('drift_metrics'))}"
+    if spec.drift not in plugin_names(DRIFT_METRICS):
+        rule = f"one of {', '.join(plugin_names(DRIFT_METRICS))}"
         raise InvalidInput("no such distance", field="drift", value=spec.drift, rule=rule)
     _check_stretches(spec)
     if spec.value:

@@ -9,6 +9,7 @@ from loopwright.data import profiles
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
+from loopwright.monitoring.drift import DRIFT_METRICS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +175,7 @@ def _usual_distance(
     full = np.flatnonzero(counts.sum(axis=1) >= LEAST_ROWS)
     if len(full) < _LEAST_STRETCHES:
         return 0.0
-    distance = load_plugin("drift_metrics", metric)
+    distance = load_plugin(DRIFT_METRICS, metric)
     drawn = full[:: -(-len(full) // _MOST_STRETCHES)]
     return float(max(distance(whole, _stretch(whole, counts[step], sums[step])) for step in drawn))
 

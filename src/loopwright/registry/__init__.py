@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ModelImported,
         VersionRegistered,
     )
+    from loopwright.registry.flavours import FLAVOURS
     from loopwright.registry.flavours.base import Predictor, TrainingColumn
     from loopwright.registry.flavours.constant import ConstantModel
     from loopwright.registry.flavours.lightgbm import feature_importance
@@ -56,6 +57,7 @@ __getattr__ = later(__name__)
 
 __all__ = [
     "CHAMPION",
+    "FLAVOURS",
     "LOWER_IS_BETTER",
     "Alias",
     "AliasRemoved",

@@ -14,6 +14,7 @@ import msgspec
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import Corrupt, InvalidInput
 from loopwright.kernel.plugins import load_plugin, plugin_names
+from loopwright.registry.flavours import FLAVOURS
 from loopwright.registry.flavours.base import Flavour, Predictor, Saved, TrainingColumn
 from loopwright.registry.types import ColumnKind, InputColumn, ModelFile, Signature, Task
 from loopwright.registry.versions import check_files, model_digest
@@ -87,8 +88,8 @@ def save_model(model: Any, out_dir: Path, columns: Any, task: Task) -> SavedMode
         InvalidInput: No installed flavour can save it.
     """
     told = [_as_training(column) for column in columns] if isinstance(columns, list) else columns_of(columns)
-    for name in plugin_names("flavours"):
-        flavour: Flavour = load_plugin("flavours", name)()
+    for name in plugin_names(FLAVOURS):
+        flavour: Flavour = load_plugin(FLAVOURS, name)()
         if flavour.can_save(model):
             out_dir.mkdir(parents=True, exist_ok=True)
             with _needing_library(name):
@@ -97,7 +98,7 @@ def save_model(model: Any, out_dir: Path, columns: Any, task: Task) -> SavedMode
         "no flavour can save this model",
         field="model",
         value=f"{type(model).__module__}.{type(model).__qualname__}",
-        rule=f"one of {', '.join(plugin_names('flavours'))}",
+        rule=f"one of {', '.join(plugin_names(FLAVOURS))}",
         next_step="see how to add a flavour",
     )
 
@@ -115,8 +116,8 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
     Raises:
         InvalidInput: The file is no model of that flavour.
     """
-    for name in [flavour] if flavour else plugin_names("flavours"):
-        found: Flavour = load_plugin("flavours", name)()
+    for name in [flavour] if flavour else plugin_names(FLAVOURS):
+        found: Flavour = load_plugin(FLAVOURS, name)()
         if flavour or path.suffix == found.suffix:
             out_dir.mkdir(parents=True, exist_ok=True)
             told = [_as_training(column) for column in columns]
@@ -127,7 +128,7 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
 
 def _unreadable(path: Path) -> InvalidInput:
     """Return the error of a file that no flavour reads, and how its model can be brought."""
-    suffixes = [load_plugin("flavours", name)().suffix for name in plugin_names("flavours")]
+    suffixes = [load_plugin(FLAVOURS, name)().suffix for name in plugin_names(FLAVOURS)]
     rule = f"a file that ends with one of {', '.join(sorted({suffix for suffix in suffixes if suffix}))}"
     step = "name its flavour (--flavour), save it as ONNX, LightGBM text or skops, or see docs/how-to/add-a-flavour.md"
     if path.suffix in _PICKLES:
@@ -150,7 +151,7 @@ def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
     check_files(parts.files)
     if parts.digest and model_digest(parts.flavour, parts.files, parts.signature) != parts.digest:
         raise Corrupt("this model is not the one that was registered", field="digest", value=parts.digest)
-    flavour: Flavour = load_plugin("flavours", parts.flavour)()
+    flavour: Flavour = load_plugin(FLAVOURS, parts.flavour)()
     with tempfile.TemporaryDirectory(prefix="loopwright-model-") as name:
         folder = Path(name)
         for file in parts.files:

@@ -15,6 +15,7 @@ from loopwright.kernel.refs import check_name, parse_ref
 from loopwright.kernel.verbs import query, verb
 from loopwright.registry import sql
 from loopwright.registry.events import ModelImported, VersionRegistered
+from loopwright.registry.flavours import FLAVOURS
 from loopwright.registry.types import ModelFile, ModelVersion, Signature
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs.base import check_digest
@@ -233,7 +234,7 @@ def list_versions(tx: Tx, *, model: str, before: int | None = None, limit: int =
 
 
 def _check_flavour(flavour: str) -> None:
-    known = plugin_names("flavours")
+    known = plugin_names(FLAVOURS)
     if flavour not in known:
         raise InvalidInput("no such flavour", field="flavour", value=flavour, rule=f"one of {', '.join(known)}")
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import polars as pl
 
+from loopwright.data.source_specs import SOURCES
 from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.kernel.plugins import load_plugin
@@ -91,7 +92,7 @@ def kind_of(spec: SourceSpec) -> FileKind:
     Raises:
         NotFound: None is installed under that name.
     """
-    kind: FileKind = load_plugin("sources", spec.kind)()
+    kind: FileKind = load_plugin(SOURCES, spec.kind)()
     return kind
 
 

@@ -16,6 +16,7 @@ from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, load_plugin
+from loopwright.registry import FLAVOURS
 from loopwright.serving import RELEASE_SCHEMA, Release, Variant
 
 add_built_in(
@@ -103,7 +104,7 @@ class Loader:
     def _model(self, variant: Variant) -> Predictor:
         key = model_key(variant)
         if key not in self._models:
-            flavour = load_plugin("flavours", variant.flavour)()
+            flavour = load_plugin(FLAVOURS, variant.flavour)()
             with hiding_optional_libraries(LIBRARIES.get(variant.flavour, "")):
                 self._models[key] = flavour.load(self._root / "models" / key, variant.signature)
         return self._models[key]

@@ -10,7 +10,16 @@ from loopwright.features import TrainingSet
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.plugins import load_plugin, plugin_names
 from loopwright.pipelines import Files
-from loopwright.registry import Predictor, SavedModel, Signature, TrainingColumn, check_files, load_model, save_model
+from loopwright.registry import (
+    FLAVOURS,
+    Predictor,
+    SavedModel,
+    Signature,
+    TrainingColumn,
+    check_files,
+    load_model,
+    save_model,
+)
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
@@ -50,7 +59,7 @@ class ModelCodec:
         """Take what an installed flavour can save, once a training set told the columns."""
         if TrainingSetCodec.newest is None:
             return False
-        return any(load_plugin("flavours", name)().can_save(value) for name in plugin_names("flavours"))
+        return any(load_plugin(FLAVOURS, name)().can_save(value) for name in plugin_names(FLAVOURS))
 
     def encode(self, value: Any, files: Files) -> Any:
         """Save the files and describe them."""

@@ -6,8 +6,10 @@ expected without drift. It must see missing values: a column that turns half nul
 
 from loopwright.kernel.plugins import add_built_in
 
+DRIFT_METRICS = "drift_metrics"
+"""Plugin kind of distances: taken from here by whoever asks for one, so that the platform's are known."""
 add_built_in(
-    "drift_metrics",
+    DRIFT_METRICS,
     {
         "psi": "loopwright.monitoring.drift.psi:psi",
         "js": "loopwright.monitoring.drift.js:jensen_shannon",

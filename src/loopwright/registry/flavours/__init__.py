@@ -2,8 +2,10 @@
 
 from loopwright.kernel.plugins import add_built_in
 
+FLAVOURS = "flavours"
+"""Plugin kind of adapters of libraries: taken from here by whoever asks for one, so that the platform's are known."""
 add_built_in(
-    "flavours",
+    FLAVOURS,
     {
         "lightgbm": "loopwright.registry.flavours.lightgbm:LightGbmFlavour",
         "sklearn": "loopwright.registry.flavours.sklearn:SklearnFlavour",
