@@ -1,33 +1,20 @@
 """Real Chromium: every page in light and dark, wide and narrow, without errors, overflow or accessibility faults."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ui.conftest import Site
+from tests.ui.looking import find_faults
 from tests.ui.test_pages import PATHS
 from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.ui
 
-AXE = (Path(__file__).parent / "assets" / "axe-4.10.2.min.js").read_text()
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
-"""What another theme may change; the rest of a page is the same in each."""
-WIDEST = """() => Math.max(...[null, ...document.querySelectorAll("details")].map((one) => {
-  if (one) one.open = true;
-  return document.documentElement.scrollWidth - document.documentElement.clientWidth;
-}))"""
-"""How far a page reaches beyond its window, whatever is opened; forms of one page close each other."""
 CLIPPED = """() => [...document.querySelectorAll(".scroll, .chart")].filter(one => one.scrollWidth > one.clientWidth)
   .map(one => `${one.getAttribute("aria-label")} ${one.scrollWidth} > ${one.clientWidth}`)"""
 """Which tables and charts have to be scrolled to be read."""
-TALL = """() => [...document.querySelectorAll(".side")]
-  .some(one => one.clientHeight > one.firstElementChild.scrollHeight + 24)"""
-"""Whether the bar of places reaches further than its links, over what a short page leaves free."""
-SIZES = {"phone": (390, 844), "wide": (1440, 900)}
 
 
 @pytest.fixture
@@ -67,23 +54,11 @@ def test_tables_fit_a_small_desk(desk: Any, site: Site) -> None:
 
 
 def test_every_page_is_sound(tab: Any, site: Site, errors: list[str]) -> None:
-    problems: list[str] = []
+    problems = []
     for path in PATHS:
         place = path.format(**site.ids)
         tab.goto(site.page(place), wait_until="load")
-        for name, (width, height) in SIZES.items():
-            tab.set_viewport_size({"width": width, "height": height})
-            over = tab.evaluate(WIDEST)
-            problems += [f"{place}: {over} px too wide on {name}"] if over > 0 else []
-            problems += [f"{place}: an empty bar of places"] if name == "phone" and tab.evaluate(TALL) else []
-        tab.evaluate(AXE)
-        for theme, rules in (("light", RULES), ("dark", COLOURS)):
-            tab.emulate_media(color_scheme=theme)
-            found = tab.evaluate("rules => axe.run(document, rules)", rules)
-            problems += [
-                f"{place} in {theme}: {one['id']} ({one['impact']}) at {one['nodes'][0]['target']}"
-                for one in found["violations"]
-            ]
+        problems += [f"{place}: {fault}" for fault in find_faults(tab)]
     assert not errors
     assert not problems, "\n".join(problems)
 
