@@ -20,8 +20,9 @@ LOCKED ?= yes
 # What the README promises; `make pythons` proves it.
 PYTHONS := 3.11 3.12 3.13
 TRAINING := tests/flows/test_regression.py
-# One worker a core, files kept whole so that a module's servers start once.
-PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -q
+# One worker a core and one more, for many tests wait; files are kept whole so that a module's servers start once.
+WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) < 8 ? $$(nproc 2>/dev/null || echo 1) + 1 : 8 )))
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
 .PHONY: help setup lock sbom check lint test race fuzz pythons on-one-python demo bench simulate docs browser redis clean

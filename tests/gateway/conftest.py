@@ -256,11 +256,19 @@ def x_row(count: int, value: float = 0.5) -> dict[str, float]:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A server that runs, with the project ``flights``; every gateway of the test is ended with it."""
-    made = World(tmp_path)
+    with running_world(tmp_path) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def running_world(state: Path) -> Iterator[World]:
+    made = World(state)
     made.server.start()
     made.project()
-    yield made
-    for gateway in made.gateways:
-        gateway.stop()
-    made.server.stop()
-    made.server.database.close()
+    try:
+        yield made
+    finally:
+        for gateway in made.gateways:
+            gateway.stop()
+        made.server.stop()
+        made.server.database.close()

@@ -45,6 +45,11 @@ INPUTS = [
 @pytest.fixture
 def planned(world: World) -> World:
     """A replayed project with a plan: an on-request function, a column view and an aggregate view."""
+    return plan(world)
+
+
+def plan(world: World) -> World:
+    """Make a project ``past`` whose deployment ``late`` answers by a plan."""
     world.project("past", "replay")
     digest = world.code(flights=CODE)
     plain = msgspec.to_builtins
@@ -68,8 +73,8 @@ def planned(world: World) -> World:
     ]
     for verb, spec in specs:
         world.server.call(verb, "past", spec=plain(spec))
-    plan = world.server.call("features.freeze_plan", "past", service="late")
-    options = {"project": "past", "plan_digest": plan, "service": "late"}
+    frozen = world.server.call("features.freeze_plan", "past", service="late")
+    options = {"project": "past", "plan_digest": frozen, "service": "late"}
     version = world.register(ConstantModel(0.3), INPUTS, **options)
     world.declare(project="past")
     world.release(version, project="past")

@@ -1,5 +1,6 @@
 """Requests whose features are looked up: pushes are seen at once, the user's function runs, reasons are told."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,23 @@ from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.features.online import OnlineStores
 from loopwright.kernel.clock import HOUR_US
 from loopwright.store.streams import OTHER_ROW_FAILED
-from tests.gateway.answering.conftest import INPUTS, NOON, PREDICT, flight, landed, started
-from tests.gateway.conftest import GatewayProcess, World
+from tests.gateway.answering.conftest import INPUTS, NOON, PREDICT, flight, landed, plan, started
+from tests.gateway.conftest import GatewayProcess, World, running_world
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, GatewayProcess]]:
+    """A gateway for requests that change nothing which another would see, but for the log."""
+    with running_world(tmp_path_factory.mktemp("kept")) as world:
+        yield world, started(plan(world).gateway())
+
+
+def rows_of(world: World) -> dict[str, Any]:
+    """Return the logged predictions by id."""
+    return {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
 
 
 def test_pushes_become_features_of_the_next_request(world: World, gateway: GatewayProcess) -> None:
@@ -31,7 +44,7 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     assert answer[1]["missing"]["carrier"] == "UNKNOWN_CATEGORY"
     assert answer[1]["missing"]["temp"] == "NOT_FOUND"
     gateway.seal()
-    logged = {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
+    logged = rows_of(world)
     first, second = (logged[one["prediction_id"]] for one in answer)
     counted = [logged[one["prediction_id"]]["f.carrier_landed_3h"] for one in itself]
     assert counted == [1.0, 2.0], "a request does not count itself"
@@ -135,26 +148,27 @@ def test_a_dataset_that_no_plan_reads_is_pushed_as_it_is_declared_now(world: Wor
         ),
     ],
 )
-def test_bad_rows_are_named(gateway: GatewayProcess, path: str, rows: list[Any], field: str) -> None:
-    answer = gateway.post(path, {"rows": rows})
+def test_bad_rows_are_named(kept: tuple[World, GatewayProcess], path: str, rows: list[Any], field: str) -> None:
+    answer = kept[1].post(path, {"rows": rows})
     assert answer.status_code == 422, answer.text
     assert answer.json()["error"]["field"] == field
 
 
-def test_user_code_sees_no_secret(gateway: GatewayProcess) -> None:
-    answer = gateway.post(PREDICT, {"rows": [flight(distance=30_000)]})
+def test_user_code_sees_no_secret(kept: tuple[World, GatewayProcess]) -> None:
+    answer = kept[1].post(PREDICT, {"rows": [flight(distance=30_000)]})
     assert "tokens seen: []" in answer.text
 
 
-def test_user_code_that_raises_is_told_and_logged(world: World, gateway: GatewayProcess) -> None:
+def test_user_code_that_raises_is_told_and_logged(kept: tuple[World, GatewayProcess]) -> None:
+    world, gateway = kept
     answer = gateway.post(PREDICT, {"rows": [flight(distance=-1)]})
     assert answer.status_code == 500
     error = answer.json()["error"]
     assert error["code"] == "model_failed"
     assert "negative distance" in error["message"]
     gateway.seal()
-    row = world.chunks("predictions", project="past").to_dicts()[0]
-    assert [row["prediction_id"]] == error["details"]["prediction_ids"]
+    [prediction_id] = error["details"]["prediction_ids"]
+    row = rows_of(world)[prediction_id]
     assert "negative distance" in row["error"]
     assert row["score"] is None
     wrong = gateway.post(PREDICT, {"rows": [flight(distance=0)]})
@@ -168,8 +182,9 @@ def test_user_code_that_raises_is_told_and_logged(world: World, gateway: Gateway
 
 @pytest.mark.parametrize("distance", [-1, 0])
 def test_a_row_that_user_code_raises_on_is_named_and_the_only_one_to_blame(
-    world: World, gateway: GatewayProcess, distance: int
+    kept: tuple[World, GatewayProcess], distance: int
 ) -> None:
+    world, gateway = kept
     rows = [flight(distance=1400), flight(distance=distance), flight(carrier="AA", distance=200)]
 
     def named() -> dict[str, Any] | None:
@@ -181,7 +196,7 @@ def test_a_row_that_user_code_raises_on_is_named_and_the_only_one_to_blame(
     assert error is not None
     assert (error["code"], error["details"]["rows"]) == ("model_failed", [1])
     gateway.seal()
-    logged = {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
+    logged = rows_of(world)
     first, wrong, last = (logged[name] for name in error["details"]["prediction_ids"])
     assert error["message"].endswith(wrong["error"])
     assert {first["error"], last["error"]} == {OTHER_ROW_FAILED}
