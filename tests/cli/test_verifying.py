@@ -1,8 +1,11 @@
 """``verify`` recomputes every promise and names what is wrong."""
 
 import contextlib
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,17 @@ def digest(settings: Settings) -> str:
 def test_a_sound_state_holds(settings: Settings, digest: str) -> None:
     report = verify_state(settings)
     assert (report.events, report.blobs, report.problems) == (1, 1, [])
+
+
+def test_a_changed_row_is_found_by_a_process_that_does_nothing_else(settings: Settings, digest: str) -> None:
+    """Here every room is imported already; the command has to do that itself."""
+    with contextlib.closing(sqlite3.connect(settings.state_dir / "loopwright.db")) as connection, connection:
+        connection.execute("UPDATE projects SET owner = 'thief'")
+    command = [sys.executable, "-m", "loopwright", "verify"]
+    environment = {**os.environ, "LOOPWRIGHT_STATE": str(settings.state_dir)}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert told.returncode == 1, told.stdout
+    assert "owner is 'thief'" in told.stdout + told.stderr
 
 
 def test_a_flipped_byte_is_found_and_named(settings: Settings, digest: str) -> None:

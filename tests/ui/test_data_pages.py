@@ -296,7 +296,7 @@ def test_failing_rows_say_what_they_failed(ground: Site) -> None:
 
 @pytest.mark.ui
 def test_pages_of_data_are_sound_in_a_browser(browser: Any, ground: Site) -> None:
-    context = browser.new_context(color_scheme="light", reduced_motion="reduce")
+    context = browser.new_context(color_scheme="dark", reduced_motion="reduce")  # other pages are opened in light
     context.set_default_timeout(PATIENCE_S * 1000)
     tab, problems = context.new_page(), []
     tab.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.rooms import import_rooms
 from loopwright.store.backups import refuse_half_restored
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision, holds_platform, revisions
@@ -12,10 +13,13 @@ from loopwright.store.migrate import current_revision, holds_platform, revisions
 def open_platform(settings: Settings) -> Database:
     """Open the database of a platform that was started before; nothing is made where there is none.
 
+    Every room is known then: what rows account for, what events tell, which tables there are.
+
     Raises:
         NotFound: There is none, so the state folder or the database is another than was meant.
         Conflict: Its tables are those of another version, or a restore into it has not ended.
     """
+    import_rooms()
     scheme, _, file = settings.database_url.partition(":///")
     if scheme == "sqlite" and not Path(file).exists():
         raise _nothing_in(settings)

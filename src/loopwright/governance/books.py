@@ -152,9 +152,15 @@ class Mismatch(msgspec.Struct, frozen=True):
 
 
 class Books:
-    """The accounts of every ledger; they are told the events in order, and then compared with the tables."""
+    """The accounts of every ledger; they are told the events in order, and then compared with the tables.
+
+    Raises:
+        RuntimeError: No room has said which rows its events account for: books without ledgers would find all well.
+    """
 
     def __init__(self) -> None:
+        if not LEDGERS:
+            raise RuntimeError("no ledger is known: loopwright.rooms.import_rooms has to come first")
         self._accounts = {name: Account() for name in LEDGERS}
         self._by_type: dict[str, list[str]] = defaultdict(list)
         for name, known in LEDGERS.items():

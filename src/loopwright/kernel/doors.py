@@ -33,10 +33,12 @@ def later(package: str) -> Callable[[str], Any]:
         home, named = homes(package).get(name, ("", ""))
         if not home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = import_module(home)
         try:
-            found = import_module(f"{home}.{named}") if home == package else getattr(import_module(home), named)
+            # A module of this package is imported by its name: asking the package for it would ask this door again.
+            found = import_module(f"{home}.{named}") if home == package else getattr(module, named)
         except AttributeError:
-            found = import_module(f"{home}.{named}")  # a module that nobody has imported yet
+            found = import_module(f"{home}.{named}")  # a module of a package that nobody has imported yet
         setattr(sys.modules[package], name, found)
         return found
 
