@@ -1,6 +1,8 @@
 """What people type, against a running platform: a file is scored into the log, and each answer explains itself."""
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -194,3 +196,18 @@ def test_a_live_rollout_is_aborted_by_the_command_that_its_conflict_names(
     assert said == f"the rollout of v{version} is aborted; v1 serves as before\n"
     loopwright("deploy", "late", "--version", str(version))
     assert loopwright("rollback", "late", "--reason", "to see that one can") == "late is back on v1\n"
+
+
+READING = [
+    *("status", "projects", "datasets", "runs", "incidents", "tokens", "logs", "verify"),
+    *("call registry.versions model=late", "call serving.gateways", "call audit.list limit=5", "call jobs.list"),
+]
+
+
+def test_a_command_finds_what_it_needs_in_a_process_of_its_own(shop: Remote) -> None:
+    """Here every room is imported already; a command imports what it needs, and must not rely on anybody else."""
+    for command in READING:
+        typed = [sys.executable, "-m", "loopwright", *command.split()]
+        answer = subprocess.run(typed, capture_output=True, text=True)
+        assert answer.returncode == 0, (command, answer.stdout, answer.stderr)
+        assert "Traceback" not in answer.stderr, command
